@@ -1,0 +1,119 @@
+import type { GossipMessage, Snapshot, Stamp } from '../shared/gossip.ts';
+import type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId, TunnelId } from '../shared/ids.ts';
+
+/** Everything a root proxy's claim slots and gossip can be told. */
+export type RootEvent =
+  /** An agent's hello was accepted by version and identity; the tunnel now asks for its claim. */
+  | {
+      readonly type: 'attachRequested';
+      readonly tunnel: TunnelId;
+      readonly leaf: LeafId;
+      readonly agent: AgentId;
+      readonly nonce: InstanceNonce;
+      /** The tunnel of the same instance whose claim this one takes over. */
+      readonly replaces: TunnelId | undefined;
+    }
+  | { readonly type: 'standbyRequested'; readonly tunnel: TunnelId }
+  | { readonly type: 'snapshotRequested'; readonly tunnel: TunnelId }
+  /** The agent answered the challenge that `challengeTunnel` asked for. */
+  | { readonly type: 'challengeAnswered'; readonly tunnel: TunnelId }
+  /** The agent leaves in order: no new dials to it; its slot is promoted when it closes. */
+  | { readonly type: 'agentDraining'; readonly tunnel: TunnelId }
+  /** The tunnel is over, for whatever reason; its last event. Frees its slot in the same turn. */
+  | { readonly type: 'tunnelClosed'; readonly tunnel: TunnelId }
+  /** A registry session is up: this is our incarnation now. A changed incarnation voids every token. */
+  | { readonly type: 'registryConnected'; readonly incarnation: Incarnation }
+  | { readonly type: 'registryLost' }
+  | { readonly type: 'claimRecorded'; readonly request: number; readonly token: FencingToken }
+  /** The record exists for somebody else, or our incarnation is stale. */
+  | { readonly type: 'claimRefused'; readonly request: number; readonly cause: 'held' | 'stale-incarnation' }
+  /** Nobody knows whether it was written: asked again. */
+  | { readonly type: 'claimUnknown'; readonly request: number }
+  | { readonly type: 'claimReleased'; readonly request: number }
+  | { readonly type: 'releaseUnknown'; readonly request: number }
+  /** The registry's newest exact membership. */
+  | { readonly type: 'membershipChanged'; readonly snapshot: Snapshot }
+  /** This proxy is about to stop: announce first, close later. */
+  | { readonly type: 'drainRequested'; readonly spreadMs: number; readonly deadlineMs: number }
+  | { readonly type: 'timeout' };
+
+export type RootEffect =
+  | { readonly type: 'grantClaim'; readonly tunnel: TunnelId; readonly slot: number }
+  /** The grant has its token; dials on this tunnel carry it from now on. */
+  | {
+      readonly type: 'confirmClaim';
+      readonly tunnel: TunnelId;
+      readonly slot: number;
+      readonly token: FencingToken;
+      readonly incarnation: Incarnation;
+    }
+  | { readonly type: 'reportHeld'; readonly tunnel: TunnelId; readonly holder: AgentId }
+  | { readonly type: 'sendGossip'; readonly tunnel: TunnelId; readonly message: GossipMessage }
+  /** Ping this (older) tunnel now: is its instance still there? Answer with `challengeAnswered` or `tunnelClosed`. */
+  | { readonly type: 'challengeTunnel'; readonly tunnel: TunnelId }
+  /** Send Refused or GOODBYE with the reason, then close. */
+  | {
+      readonly type: 'closeTunnel';
+      readonly tunnel: TunnelId;
+      readonly reason: RootCloseReason;
+      /** One line for a person, naming both parties where there are two. */
+      readonly detail: string;
+    }
+  | { readonly type: 'announceDrain'; readonly tunnel: TunnelId; readonly spreadMs: number; readonly deadlineMs: number }
+  /** Write the claim. `nonce` is unique to this grant. Answered by claimRecorded, claimRefused or claimUnknown. */
+  | {
+      readonly type: 'recordClaim';
+      readonly request: number;
+      readonly leaf: LeafId;
+      readonly slot: number;
+      readonly agent: AgentId;
+      readonly nonce: string;
+    }
+  | { readonly type: 'releaseClaim'; readonly request: number; readonly leaf: LeafId; readonly slot: number; readonly token: FencingToken }
+  /** Mark the member record draining. Comes before the first `announceDrain`. */
+  | { readonly type: 'deregister' }
+  /** Every tunnel has gone, or the deadline came: the process may leave the registry and end. */
+  | { readonly type: 'drained' };
+
+export type RootCloseReason =
+  | 'duplicate-id'
+  | 'replaced'
+  | 'drain-deadline'
+  | 'standby-unwanted'
+  | 'stale-incarnation'
+  /** A record in etcd that is not ours holds this slot: the provisional claim lost its race. */
+  | 'claim-lost'
+  | 'overloaded';
+
+/** All times in milliseconds. */
+export interface RootConfig {
+  readonly proxy: ProxyId;
+  readonly claimsPerProxy: number;
+  /** Gossip is repeated to every tunnel at this interval, jittered, even when nothing changed. Default 15_000. */
+  readonly gossipIntervalMs: number;
+  /** How long a challenged tunnel may take to answer. Default 1_000. */
+  readonly challengeTimeoutMs: number;
+  /** A claim or release of unknown outcome is asked for again after this, doubling up to 16 times it. Default 250. */
+  readonly recordRetryMs: number;
+  /** Standby tunnels kept per leaf cluster. Default 16. */
+  readonly maxStandbysPerLeaf: number;
+}
+
+export interface RootTunnelStatus {
+  readonly tunnel: TunnelId;
+  readonly leaf: LeafId;
+  readonly agent: AgentId;
+  readonly state: 'claimed' | 'provisional' | 'standby' | 'undecided' | 'draining';
+  readonly slot: number | undefined;
+  readonly token: FencingToken;
+}
+
+export interface RootStatus {
+  readonly incarnation: Incarnation;
+  readonly registryConnected: boolean;
+  readonly draining: boolean;
+  readonly stamp: Stamp | undefined;
+  readonly tunnels: readonly RootTunnelStatus[];
+  /** Records in etcd that still differ from the slots in memory. */
+  readonly unrecorded: number;
+}

@@ -1,0 +1,112 @@
+import type { ChannelCredentials, MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Socket } from 'node:net';
+
+/** PEM texts of one process's credentials. Never logged. */
+export interface TlsMaterial {
+  /** Certificates of every CA that is trusted now. */
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Credentials that may be renewed while in use. @xylem/identity makes these. */
+export interface TlsSource {
+  current(): TlsMaterial;
+  /** Calls back after each renewal; returns the way to stop. */
+  onChange(listener: (material: TlsMaterial) => void): () => void;
+}
+
+/** Who is at the other end, from the verified certificate only. */
+export interface StreamPeer {
+  /** host:port as the socket saw it. */
+  readonly address: string;
+  /** URI SANs of the verified client certificate; empty without one. Identity is exactly one of them (see @xylem/identity). */
+  readonly uris: readonly string[];
+}
+
+/** How a stream ended; exactly one per stream, never thrown. */
+export type StreamEnd =
+  /** Both directions were ended on purpose. Says nothing about the protocol on top: only its own closing message does. */
+  | { readonly kind: 'ended' }
+  /** The other side, or the connection, failed it. `code` is a gRPC status code. */
+  | { readonly kind: 'failed'; readonly code: number; readonly detail: string }
+  /** We cancelled it. */
+  | { readonly kind: 'cancelled'; readonly detail: string };
+
+/**
+ * One bidirectional stream of messages, the same shape on both sides. Iterating reads (with back-pressure: the next
+ * message is fetched when asked for); iteration finishes when the stream has ended and never throws; `closed` says how.
+ */
+export interface MessageStream<Out, In> extends AsyncIterable<In> {
+  readonly peer: StreamPeer;
+  /** First value of a metadata key sent by the other side's opening; undefined when absent. */
+  metadata(key: string): string | undefined;
+  /**
+   * Queues a message. Returns false once more than the soft bound is queued; past `queueLimitBytes` the stream is
+   * cancelled with RESOURCE_EXHAUSTED, because a control stream whose peer does not read is dead.
+   */
+  send(message: Out): boolean;
+  /** Resolves when the queue is below the soft bound again, or the stream has ended. */
+  drained(): Promise<void>;
+  /** Ends our direction after what is queued. Idempotent. */
+  end(): void;
+  /** Gives the whole stream up. Idempotent. On a server `code` (default CANCELLED) becomes the status. */
+  cancel(detail: string, code?: number): void;
+  readonly closed: Promise<StreamEnd>;
+}
+
+export interface ServerOptions {
+  /** undefined: plaintext, for the embedded etcd API on loopback and for tests only. */
+  readonly tls: TlsSource | undefined;
+  /** Demand a client certificate in the handshake. Default true. */
+  readonly requireClientCertificate?: boolean;
+  readonly services: readonly ServiceRegistration[];
+  /** Names for the health service besides ''. All start NOT_SERVING until `setServing(true)`. */
+  /** Streams per connection. Default 1_000. */
+  readonly maxConcurrentStreams?: number;
+  /** Greatest message. Default 128 KiB. */
+  readonly maxMessageBytes?: number;
+  /** HTTP/2 stream window. Default 1 MiB: the bound on memory per carried connection and direction. */
+  readonly streamWindowBytes?: number;
+}
+
+export interface ServiceRegistration {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+}
+
+/** A gRPC server with health (grpc.health.v1) and reflection (v1 and v1alpha) served beside its services. */
+export interface GrpcServer {
+  /** Binds and listens; answers with the real port. Rejects with a message naming address and remedy (port taken, no permission). */
+  listen(address: string): Promise<number>;
+  /** Takes over a raw TCP socket (not yet TLS), after bytes already read were unshifted. */
+  inject(socket: Socket): void;
+  setServing(serving: boolean): void;
+  /** Stops accepting; lets calls finish until the limit; then closes everything. */
+  close(limitMs: number): Promise<void>;
+}
+
+export interface ChannelOptions {
+  /** host:port, or a list of them tried in turn. */
+  readonly address: string;
+  readonly tls: TlsSource | undefined;
+  /** The name to send as SNI and to verify the certificate against. Default: the host of the address. */
+  readonly serverName?: string;
+  /** Deadline for TCP + TLS + HTTP/2 settings. Default 5_000. */
+  readonly connectTimeoutMs?: number;
+  readonly maxMessageBytes?: number;
+  readonly streamWindowBytes?: number;
+}
+
+/** One connection of its own (never shared with another channel), made at the first call or `connect()`. */
+export interface GrpcChannel {
+  /** Resolves when connected. Rejects with a ChannelError whose `stage` says how far it came; the channel is then closed. */
+  connect(): Promise<void>;
+  stream<Out, In>(method: MethodDefinition<Out, In>, metadata?: Readonly<Record<string, string>>): MessageStream<Out, In>;
+  unary<Request, Response>(method: MethodDefinition<Request, Response>, request: Request, deadlineMs: number): Promise<Response>;
+  readonly credentials: ChannelCredentials;
+  /** Closes at once; streams end as failed. Idempotent. */
+  close(): void;
+}
+
+export type ConnectStage = 'resolve' | 'tcp' | 'tls' | 'http2' | 'deadline';
