@@ -1,4 +1,10 @@
-import type { ChannelCredentials, MethodDefinition, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type {
+  ChannelCredentials,
+  ClientDuplexStream,
+  MethodDefinition,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 
 /** PEM texts of one process's credentials. Never logged. */
@@ -61,13 +67,26 @@ export interface ServerOptions {
   /** Demand a client certificate in the handshake. Default true. */
   readonly requireClientCertificate?: boolean;
   readonly services: readonly ServiceRegistration[];
-  /** Names for the health service besides ''. All start NOT_SERVING until `setServing(true)`. */
   /** Streams per connection. Default 1_000. */
   readonly maxConcurrentStreams?: number;
   /** Greatest message. Default 128 KiB. */
   readonly maxMessageBytes?: number;
   /** HTTP/2 stream window. Default 1 MiB: the bound on memory per carried connection and direction. */
   readonly streamWindowBytes?: number;
+  /** Bytes one MessageStream may have queued for a peer that does not read, before it is cancelled. Default 1 MiB. */
+  readonly queueLimitBytes?: number;
+  /** Deadline for the TLS handshake, and then for the peer's HTTP/2 settings. Default 10_000. */
+  readonly handshakeTimeoutMs?: number;
+  /** Told of what a handler threw that is not a StatusError, and of refused handshakes. Peers never see the cause. */
+  readonly onError?: (error: ServerFault) => void;
+}
+
+/** Something that went wrong on a server and is hidden from the peer. */
+export interface ServerFault {
+  readonly kind: 'handler' | 'handshake' | 'session';
+  /** Full method name for a handler, otherwise the address of the peer. */
+  readonly where: string;
+  readonly cause: unknown;
 }
 
 export interface ServiceRegistration {
@@ -87,8 +106,8 @@ export interface GrpcServer {
 }
 
 export interface ChannelOptions {
-  /** host:port, or a list of them tried in turn. */
-  readonly address: string;
+  /** host:port, or a list of them tried in turn by `connect()`. */
+  readonly address: string | readonly string[];
   readonly tls: TlsSource | undefined;
   /** The name to send as SNI and to verify the certificate against. Default: the host of the address. */
   readonly serverName?: string;
@@ -96,6 +115,16 @@ export interface ChannelOptions {
   readonly connectTimeoutMs?: number;
   readonly maxMessageBytes?: number;
   readonly streamWindowBytes?: number;
+  readonly queueLimitBytes?: number;
+  /** Dial again, with backoff, at the first call after a loss. Default false: exactly one TCP connection is ever made. */
+  readonly reconnect?: boolean;
+}
+
+/** How a channel's connection went. */
+export interface ConnectionLoss {
+  /** closed: by us. goaway: the server lets open streams finish but takes no new ones. broken: the connection is gone. */
+  readonly kind: 'closed' | 'goaway' | 'broken';
+  readonly detail: string;
 }
 
 /** One connection of its own (never shared with another channel), made at the first call or `connect()`. */
@@ -103,8 +132,25 @@ export interface GrpcChannel {
   /** Resolves when connected. Rejects with a ChannelError whose `stage` says how far it came; the channel is then closed. */
   connect(): Promise<void>;
   stream<Out, In>(method: MethodDefinition<Out, In>, metadata?: Readonly<Record<string, string>>): MessageStream<Out, In>;
-  unary<Request, Response>(method: MethodDefinition<Request, Response>, request: Request, deadlineMs: number): Promise<Response>;
+  /**
+   * The bare grpc-js stream, for code that moves bytes at full speed. An error listener is installed, so the process
+   * never dies of an unhandled one. Waits for 'drain' must also end on 'close', 'error' and 'status'.
+   */
+  duplex<Out, In>(
+    method: MethodDefinition<Out, In>,
+    metadata?: Readonly<Record<string, string>>,
+  ): ClientDuplexStream<Out, In>;
+  /** One request, one answer. Rejects with a StatusError. */
+  unary<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response>;
   readonly credentials: ChannelCredentials;
+  /** The verified server; undefined until connected. */
+  readonly peer: StreamPeer | undefined;
+  /** Resolves once, when a connection that was made goes, or on `close()`. */
+  readonly lost: Promise<ConnectionLoss>;
   /** Closes at once; streams end as failed. Idempotent. */
   close(): void;
 }
