@@ -181,6 +181,21 @@ export const PeerServiceService = {
     responseSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
     responseDeserialize: (value: Buffer): Frame => Frame.decode(value),
   },
+  /**
+   * The raw bytes of an agent's TLS connection that was steered to the serving proxy but reached the calling one. Only
+   * data, end and reset frames, from the first frame on. TLS stays end to end between agent and serving proxy, so the
+   * caller can neither read nor forge. A connection that arrives here is never relayed again. Metadata:
+   * `xylem-relay-source`, the agent's address as the caller saw it.
+   */
+  relay: {
+    path: "/xylem.peer.v1.PeerService/Relay" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Frame => Frame.decode(value),
+    responseSerialize: (value: Frame): Buffer => Buffer.from(Frame.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Frame => Frame.decode(value),
+  },
   /** This proxy's own part of the agent x proxy matrix. */
   describe: {
     path: "/xylem.peer.v1.PeerService/Describe" as const,
@@ -196,6 +211,13 @@ export const PeerServiceService = {
 export interface PeerServiceServer extends UntypedServiceImplementation {
   /** A user connection that arrived at a root proxy without a tunnel to the leaf cluster. First frame: open with hops 1. */
   forward: handleBidiStreamingCall<Frame, Frame>;
+  /**
+   * The raw bytes of an agent's TLS connection that was steered to the serving proxy but reached the calling one. Only
+   * data, end and reset frames, from the first frame on. TLS stays end to end between agent and serving proxy, so the
+   * caller can neither read nor forge. A connection that arrives here is never relayed again. Metadata:
+   * `xylem-relay-source`, the agent's address as the caller saw it.
+   */
+  relay: handleBidiStreamingCall<Frame, Frame>;
   /** This proxy's own part of the agent x proxy matrix. */
   describe: handleUnaryCall<DescribeRequest, DescribeResponse>;
 }
@@ -205,6 +227,15 @@ export interface PeerServiceClient extends Client {
   forward(): ClientDuplexStream<Frame, Frame>;
   forward(options: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
   forward(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
+  /**
+   * The raw bytes of an agent's TLS connection that was steered to the serving proxy but reached the calling one. Only
+   * data, end and reset frames, from the first frame on. TLS stays end to end between agent and serving proxy, so the
+   * caller can neither read nor forge. A connection that arrives here is never relayed again. Metadata:
+   * `xylem-relay-source`, the agent's address as the caller saw it.
+   */
+  relay(): ClientDuplexStream<Frame, Frame>;
+  relay(options: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
+  relay(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<Frame, Frame>;
   /** This proxy's own part of the agent x proxy matrix. */
   describe(
     request: DescribeRequest,
