@@ -1,1 +1,7 @@
-export {};
+export * from './time.ts';
+export * from './codes.ts';
+export * from './authority.ts';
+export * from './connection/types.ts';
+export { CarriedConnection } from './connection/connection.ts';
+export * from './router/types.ts';
+export { DialRouter } from './router/router.ts';
