@@ -1,0 +1,247 @@
+import type { Host } from './host.ts';
+import { KeyedRandom } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** How one direction between two hosts behaves now. */
+export interface LinkState {
+  /** Nothing gets through, nothing is refused: packets vanish and are sent again after healing, as TCP does. */
+  readonly blocked: boolean;
+}
+
+/** What a process sees of one end of a connection. */
+export interface EndHandlers {
+  onMessage(message: unknown): void;
+  /** The last event of the end: `closed` after an orderly close of the other side, `reset` for anything else. */
+  onEnd(how: 'closed' | 'reset'): void;
+}
+
+/** One end of a simulated TCP connection: in order, reliable until it breaks, silent when the other host vanishes. */
+export class End {
+  readonly host: Host;
+  readonly #connection: Connection;
+  readonly #side: 0 | 1;
+
+  constructor(connection: Connection, side: 0 | 1, host: Host) {
+    this.#connection = connection;
+    this.#side = side;
+    this.host = host;
+  }
+
+  get open(): boolean {
+    return this.#connection.isOpen(this.#side);
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  listen(handlers: EndHandlers): void {
+    this.#connection.listen(this.#side, handlers);
+  }
+
+  send(message: unknown): void {
+    this.#connection.send(this.#side, message);
+  }
+
+  /** Ends the connection after what was sent; the other side sees `closed`. */
+  close(): void {
+    this.#connection.finish(this.#side, 'closed');
+  }
+
+  reset(): void {
+    this.#connection.finish(this.#side, 'reset');
+  }
+}
+
+interface Side {
+  readonly host: Host;
+  readonly generation: number;
+  handlers: EndHandlers | undefined;
+  open: boolean;
+  /** Deliveries to this side, oldest first, held while the direction is blocked. */
+  readonly held: (() => void)[];
+  /** Messages that arrived before anyone listened. */
+  readonly early: (() => void)[];
+  lastArrival: number;
+}
+
+export class Connection {
+  readonly id: number;
+  readonly ends: readonly [End, End];
+  readonly #network: Network;
+  readonly #sides: readonly [Side, Side];
+  readonly #random: KeyedRandom;
+
+  constructor(network: Network, id: number, from: Host, to: Host, random: KeyedRandom) {
+    this.id = id;
+    this.#network = network;
+    this.#random = random;
+    const side = (host: Host): Side => ({
+      host,
+      generation: host.generation,
+      handlers: undefined,
+      open: true,
+      held: [],
+      early: [],
+      lastArrival: 0,
+    });
+    this.#sides = [side(from), side(to)];
+    this.ends = [new End(this, 0, from), new End(this, 1, to)];
+  }
+
+  isOpen(index: 0 | 1): boolean {
+    return this.#sides[index].open;
+  }
+
+  involves(host: Host): boolean {
+    return this.#sides.some((side) => side.host === host && side.generation === host.generation);
+  }
+
+  listen(index: 0 | 1, handlers: EndHandlers): void {
+    const side = this.#sides[index];
+    side.handlers = handlers;
+    for (const work of side.early.splice(0)) work();
+  }
+
+  send(index: 0 | 1, message: unknown): void {
+    if (!this.#sides[index].open) return;
+    this.#transmit(index, (target) => {
+      if (target.open) target.handlers?.onMessage(message);
+    });
+  }
+
+  finish(index: 0 | 1, how: 'closed' | 'reset'): void {
+    const own = this.#sides[index];
+    if (!own.open) return;
+    own.open = false;
+    this.#transmit(index, (target) => this.#ended(target, how));
+    this.#network.forget(this);
+  }
+
+  /** The process at `index` died: its kernel resets the connection, unless the whole host has vanished. */
+  died(index: 0 | 1, silently: boolean): void {
+    const own = this.#sides[index];
+    if (!own.open) return;
+    own.open = false;
+    if (!silently) this.#transmit(index, (target) => this.#ended(target, 'reset'));
+    this.#network.forget(this);
+  }
+
+  /** Cuts the connection in the middle: both sides see a reset. */
+  cut(): void {
+    for (const index of [0, 1] as const) this.#transmit(index, (target) => this.#ended(target, 'reset'));
+    this.#network.forget(this);
+  }
+
+  /** Delivers what was held back, after healing. */
+  release(): void {
+    for (const index of [0, 1] as const) {
+      const target = this.#sides[index];
+      if (this.#network.blocked(this.#sides[other(index)].host, target.host)) continue;
+      for (const work of target.held.splice(0)) this.#schedule(target, work);
+    }
+  }
+
+  sideOf(host: Host): 0 | 1 | undefined {
+    if (this.#sides[0].host === host && this.#sides[0].generation === host.generation) return 0;
+    if (this.#sides[1].host === host && this.#sides[1].generation === host.generation) return 1;
+    return undefined;
+  }
+
+  #ended(target: Side, how: 'closed' | 'reset'): void {
+    if (!target.open) return;
+    target.open = false;
+    target.handlers?.onEnd(how);
+  }
+
+  #transmit(from: 0 | 1, deliver: (target: Side) => void): void {
+    const target = this.#sides[other(from)];
+    const work = (): void => this.#arrive(target, deliver);
+    if (this.#network.blocked(this.#sides[from].host, target.host)) target.held.push(work);
+    else this.#schedule(target, work);
+  }
+
+  #schedule(target: Side, work: () => void): void {
+    const { scheduler, minDelayMs, maxDelayMs } = this.#network;
+    const arrival = scheduler.now + this.#random.between('delay', minDelayMs, maxDelayMs);
+    // TCP keeps order: nothing overtakes what was sent before. Equal times would be permuted, hence the step.
+    target.lastArrival = Math.max(arrival, target.lastArrival + 1e-6);
+    scheduler.at(target.lastArrival, work);
+  }
+
+  #arrive(target: Side, deliver: (target: Side) => void): void {
+    if (target.generation !== target.host.generation) return;
+    target.host.run(() => {
+      if (target.handlers === undefined) target.early.push(() => deliver(target));
+      else deliver(target);
+    });
+  }
+}
+
+function other(index: 0 | 1): 0 | 1 {
+  return index === 0 ? 1 : 0;
+}
+
+/** All connections between hosts, and what is broken between them. */
+export class Network {
+  readonly scheduler: Scheduler;
+  readonly #seed: number;
+  readonly #connections = new Set<Connection>();
+  readonly #blocked = new Set<string>();
+  #nextId = 0;
+  minDelayMs = 0.2;
+  maxDelayMs = 5;
+
+  constructor(seed: number, scheduler: Scheduler) {
+    this.#seed = seed;
+    this.scheduler = scheduler;
+  }
+
+  /** Opens a connection; the caller decides beforehand whether `to` would accept. */
+  connect(from: Host, to: Host): Connection {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const random = new KeyedRandom(this.#seed, `connection/${from.name}/${to.name}/${String(id)}`);
+    const connection = new Connection(this, id, from, to, random);
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  blocked(from: Host, to: Host): boolean {
+    return this.#blocked.has(`${from.name}>${to.name}`);
+  }
+
+  /** Blocks one direction; healing delivers what was held, in order. */
+  block(from: Host, to: Host): void {
+    this.#blocked.add(`${from.name}>${to.name}`);
+  }
+
+  heal(from: Host, to: Host): void {
+    this.#blocked.delete(`${from.name}>${to.name}`);
+    for (const connection of this.#connections) {
+      if (connection.sideOf(from) !== undefined && connection.sideOf(to) !== undefined) connection.release();
+    }
+  }
+
+  healAll(): void {
+    this.#blocked.clear();
+    for (const connection of this.#connections) connection.release();
+  }
+
+  /** Open connections, oldest first. */
+  connections(): readonly Connection[] {
+    return [...this.#connections];
+  }
+
+  /** Ends all of a dying process's connections. `silently`: the host vanished, so nobody is told. */
+  crash(host: Host, silently: boolean): void {
+    for (const connection of [...this.#connections]) {
+      const side = connection.sideOf(host);
+      if (side !== undefined) connection.died(side, silently);
+    }
+  }
+
+  forget(connection: Connection): void {
+    this.#connections.delete(connection);
+  }
+}
