@@ -1,0 +1,104 @@
+import { chmodSync, mkdirSync, openSync, closeSync, fsyncSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { randomUUID } from 'node:crypto';
+
+const DIRECTORY_MODE = 0o700;
+const KEY_MODE = 0o600;
+const CERTIFICATE_MODE = 0o644;
+const GROUP_OR_WORLD = 0o077;
+const GROUP_READ = 0o040;
+
+/** A key or certificate file cannot be used. The message names the file and the remedy and holds no secret. */
+export class KeyFileError extends Error {
+  readonly path: string;
+
+  constructor(path: string, message: string, options?: ErrorOptions) {
+    super(`${path}: ${message}`, options);
+    this.name = 'KeyFileError';
+    this.path = path;
+  }
+}
+
+/** Reads a PEM file that holds no secret. */
+export function readCertificateFile(path: string): string {
+  return read(path);
+}
+
+/**
+ * Reads a private key and refuses one that others can read. As PostgreSQL does, a key owned by root may be readable by
+ * the group when this process is not root: that is how orchestrators mount secrets.
+ */
+export function readKeyFile(path: string): string {
+  const text = read(path);
+  if (process.platform === 'win32') return text;
+  const { mode, uid } = statSync(path);
+  const ownUid = process.getuid?.() ?? 0;
+  const allowed = uid === 0 && ownUid !== 0 ? GROUP_READ : 0;
+  if ((mode & GROUP_OR_WORLD & ~allowed) !== 0) {
+    const octal = (mode & 0o777).toString(8).padStart(4, '0');
+    throw new KeyFileError(path, `private key is accessible to other users (mode ${octal}). Run: chmod 600 ${path}`);
+  }
+  return text;
+}
+
+/** Makes a directory only its owner can enter. */
+export function makePrivateDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
+    chmodSync(path, DIRECTORY_MODE);
+  } catch (error) {
+    throw new KeyFileError(path, `cannot make a private directory: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Writes a key with mode 0600, atomically: readers see the old or the new file, never a part. */
+export function writeKeyFile(path: string, pem: string): void {
+  write(path, pem, KEY_MODE);
+}
+
+/** Writes a certificate with mode 0644, atomically. */
+export function writeCertificateFile(path: string, pem: string): void {
+  write(path, pem, CERTIFICATE_MODE);
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new KeyFileError(path, `cannot be read: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function write(path: string, text: string, mode: number): void {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    const descriptor = openSync(temporary, 'wx', mode);
+    try {
+      writeSync(descriptor, text);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    throw new KeyFileError(path, `cannot be written in ${dirname(path)}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error';
+  const code = 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+      return 'no such file or directory';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'ENOTDIR':
+      return 'a part of the path is not a directory';
+    case 'EISDIR':
+      return 'it is a directory';
+    default:
+      return error.message;
+  }
+}
