@@ -134,6 +134,11 @@ export interface ProxyHello {
   /** The incarnation and lease this instance already has, when it only changes registries; 0 otherwise. */
   incarnation: bigint;
   lease: bigint;
+  /**
+   * The newest stamp this instance has seen, from any registry; absent for none. A stamp that the store has not reached yet
+   * proves that the store was restored from an older backup.
+   */
+  newestStamp?: Stamp | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -678,6 +683,7 @@ function createBaseProxyHello(): ProxyHello {
     software: "",
     incarnation: 0n,
     lease: 0n,
+    newestStamp: undefined,
     _unknownFields: {},
   };
 }
@@ -719,6 +725,9 @@ export const ProxyHello: MessageFns<ProxyHello> = {
         throw new globalThis.Error("value provided for field message.lease of type uint64 too large");
       }
       writer.uint32(80).uint64(message.lease);
+    }
+    if (message.newestStamp !== undefined) {
+      Stamp.encode(message.newestStamp, writer.uint32(90).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -824,6 +833,14 @@ export const ProxyHello: MessageFns<ProxyHello> = {
             message.lease = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.newestStamp = Stamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -861,6 +878,9 @@ export const ProxyHello: MessageFns<ProxyHello> = {
       ? BigInt(object.incarnation)
       : 0n;
     message.lease = (object.lease !== undefined && object.lease !== null) ? BigInt(object.lease) : 0n;
+    message.newestStamp = (object.newestStamp !== undefined && object.newestStamp !== null)
+      ? Stamp.fromPartial(object.newestStamp)
+      : undefined;
     return message;
   },
 };
