@@ -23,6 +23,7 @@ export const TunnelService = {
 export const PeerService = {
   ...PeerServiceService,
   forward: { ...PeerServiceService.forward, ...frameCodec },
+  relay: { ...PeerServiceService.relay, ...frameCodec },
 } as const;
 
 export const AccessService = {
@@ -45,5 +46,6 @@ const rawCodec = {
 export const RawFrameMethods = {
   carry: { ...TunnelServiceService.carry, ...rawCodec },
   forward: { ...PeerServiceService.forward, ...rawCodec },
+  relay: { ...PeerServiceService.relay, ...rawCodec },
   dial: { ...AccessServiceService.dial, ...rawCodec },
 } as const;
