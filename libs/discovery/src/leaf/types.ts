@@ -35,7 +35,10 @@ export type LeafEvent =
   /** Another agent of this leaf cluster holds every slot of the proxy. */
   | { readonly type: 'claimHeld'; readonly tunnel: TunnelId; readonly holder: AgentId }
   | { readonly type: 'drainAnnounced'; readonly tunnel: TunnelId; readonly spreadMs: number; readonly deadlineMs: number }
-  /** The control stream ended, for whatever reason; the last event of a tunnel. `graceful` after a GOODBYE. */
+  /**
+   * The control stream ended, for whatever reason; the last event of a tunnel. `graceful` after a GOODBYE; `reason` then
+   * starts with the RootCloseReason that the proxy gave, where it gave one.
+   */
   | { readonly type: 'tunnelClosed'; readonly tunnel: TunnelId; readonly graceful: boolean; readonly reason: string }
   /** This process is about to stop: dial no more, leave every proxy in order. */
   | { readonly type: 'leaveRequested'; readonly deadlineMs: number }
@@ -68,7 +71,10 @@ export type LeafEffect =
       readonly dial: DialId;
       /** Steer to this proxy by server name; undefined for an unsteered attempt. */
       readonly target: ProxyId | undefined;
-      /** The relayed tunnel of this agent that the new one is meant to replace, if any. */
+      /**
+       * The tunnel of this agent to the same proxy that the new one is meant to replace, if any: a relayed one, or one
+       * that is lost here and may still look alive at the proxy.
+       */
       readonly replaces: TunnelId | undefined;
       readonly deadline: Instant;
     }
@@ -96,6 +102,8 @@ export type CloseReason =
   | 'drained'
   /** A newer incarnation of this proxy has been seen. */
   | 'stale-incarnation'
+  /** The proxy did not answer the claim in time. */
+  | 'claim-timeout'
   /** This agent leaves. */
   | 'leaving';
 
@@ -120,6 +128,17 @@ export interface LeafConfig {
   readonly claimTimeoutMs: number;
   /** Relayed tunnels are tried again directly at most this often. Default 30_000. */
   readonly directRetryMs: number;
+  /**
+   * Standby tunnels kept at proxies that another agent of the leaf cluster holds, so that a takeover needs no dial; at
+   * the proxy each costs about 95 KB. Default 32.
+   */
+  readonly standbys?: number;
+  /** Beyond `standbys`: how often a held proxy is tried again, jittered up to twice that. Default 15_000. */
+  readonly siblingRetryMs?: number;
+  /** When several tunnels are lost together: agents wait a random part of this before they dial again. Default 5_000. */
+  readonly redialSpreadMs?: number;
+  /** How long a replaced tunnel may finish its connections. Default 3_600_000. */
+  readonly lingerMs?: number;
 }
 
 /** One line of the agent's view, for logs, metrics, the matrix and checkers. */
@@ -145,4 +164,6 @@ export interface LeafStatus {
   /** Dials that met a proxy already held or one that is gone. */
   readonly wastedDialsTotal: number;
   readonly nextDialAt: Instant | undefined;
+  /** What a person has to mend before this agent can work, e.g. a second instance with its id; undefined when nothing. */
+  readonly problem: string | undefined;
 }

@@ -12,12 +12,14 @@ export type RootEvent =
       readonly nonce: InstanceNonce;
       /** The tunnel of the same instance whose claim this one takes over. */
       readonly replaces: TunnelId | undefined;
+      /** The proxy that relays this tunnel's bytes, where the shell knows one: a relayed tunnel replaces no live one. */
+      readonly via?: ProxyId | undefined;
     }
   | { readonly type: 'standbyRequested'; readonly tunnel: TunnelId }
   | { readonly type: 'snapshotRequested'; readonly tunnel: TunnelId }
   /** The agent answered the challenge that `challengeTunnel` asked for. */
   | { readonly type: 'challengeAnswered'; readonly tunnel: TunnelId }
-  /** The agent leaves in order: no new dials to it; its slot is promoted when it closes. */
+  /** The agent leaves in order: no new dials to it; its slot passes on at once, its open connections finish. */
   | { readonly type: 'agentDraining'; readonly tunnel: TunnelId }
   /** The tunnel is over, for whatever reason; its last event. Frees its slot in the same turn. */
   | { readonly type: 'tunnelClosed'; readonly tunnel: TunnelId }
@@ -26,7 +28,13 @@ export type RootEvent =
   | { readonly type: 'registryLost' }
   | { readonly type: 'claimRecorded'; readonly request: number; readonly token: FencingToken }
   /** The record exists for somebody else, or our incarnation is stale. */
-  | { readonly type: 'claimRefused'; readonly request: number; readonly cause: 'held' | 'stale-incarnation' }
+  | {
+      readonly type: 'claimRefused';
+      readonly request: number;
+      readonly cause: 'held' | 'stale-incarnation';
+      /** With `held`: what the record says, where the registry told. */
+      readonly holder?: ClaimRecord | undefined;
+    }
   /** Nobody knows whether it was written: asked again. */
   | { readonly type: 'claimUnknown'; readonly request: number }
   | { readonly type: 'claimReleased'; readonly request: number }
@@ -36,6 +44,14 @@ export type RootEvent =
   /** This proxy is about to stop: announce first, close later. */
   | { readonly type: 'drainRequested'; readonly spreadMs: number; readonly deadlineMs: number }
   | { readonly type: 'timeout' };
+
+/** A claim as etcd has it. */
+export interface ClaimRecord {
+  readonly agent: AgentId;
+  readonly nonce: string;
+  readonly incarnation: Incarnation;
+  readonly token: FencingToken;
+}
 
 export type RootEffect =
   | { readonly type: 'grantClaim'; readonly tunnel: TunnelId; readonly slot: number }
@@ -79,6 +95,8 @@ export type RootCloseReason =
   | 'duplicate-id'
   | 'replaced'
   | 'drain-deadline'
+  /** This proxy is about to stop and takes no new tunnels. */
+  | 'draining'
   | 'standby-unwanted'
   | 'stale-incarnation'
   /** A record in etcd that is not ours holds this slot: the provisional claim lost its race. */
@@ -97,6 +115,8 @@ export interface RootConfig {
   readonly recordRetryMs: number;
   /** Standby tunnels kept per leaf cluster. Default 16. */
   readonly maxStandbysPerLeaf: number;
+  /** How long a replaced tunnel may finish its connections before it is closed. Default 3_600_000. */
+  readonly lingerMs?: number;
 }
 
 export interface RootTunnelStatus {
