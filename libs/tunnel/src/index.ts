@@ -5,3 +5,5 @@ export * from './connection/types.ts';
 export { CarriedConnection } from './connection/connection.ts';
 export * from './router/types.ts';
 export { DialRouter } from './router/router.ts';
+export * from './splice/types.ts';
+export { SplicedConnection } from './splice/splice.ts';

@@ -57,6 +57,8 @@ export class CarriedConnection {
   /** The only mutator. `now` never goes backwards. */
   handle(event: ConnectionEvent, now: Instant): void {
     switch (event.type) {
+      case 'connectedBefore':
+        return this.#connectedBefore(now);
       case 'outcomeDecided':
         return this.#outcomeDecided(event.outcome, event.detail, now);
       case 'outcomeReceived':
@@ -115,6 +117,12 @@ export class CarriedConnection {
       sentBytes: this.#sentBytes,
       receivedBytes: this.#receivedBytes,
     };
+  }
+
+  #connectedBefore(now: Instant): void {
+    if (this.#over()) return;
+    assert(this.#state.phase === 'dialling', 'the outcome was known already');
+    this.#open(now);
   }
 
   #outcomeDecided(outcome: DialOutcome, detail: string, now: Instant): void {

@@ -5,6 +5,8 @@ export const MAX_DATA_BYTES = 65_536;
 
 /** What one end of a carried connection can be told. Byte counts only: payloads stay with the shell. */
 export type ConnectionEvent =
+  /** The outcome is behind us: `connected` went over this stream before, or over none. Instead of the next two. */
+  | { readonly type: 'connectedBefore' }
   /** Answerer only: the dial is decided. `connected` starts the flow, all else ends the connection. */
   | { readonly type: 'outcomeDecided'; readonly outcome: DialOutcome; readonly detail: string }
   /** The frame stream brought an outcome. */
