@@ -1,1 +1,10 @@
-export {};
+export type { Log, LogFields, LogLevel } from './log.ts';
+export { SERIES_LIMIT } from './metrics.ts';
+export type { Counter, Histogram, Labels, Level, Metrics, Sample } from './metrics.ts';
+export { ATTRIBUTE, EVENT, METRIC, SPAN } from './names.ts';
+export type { AttributeName, EventName, MetricDefinition, SpanName } from './names.ts';
+export { serveOps } from './ops.ts';
+export type { OpsOptions, OpsServer } from './ops.ts';
+export { startTelemetry } from './telemetry.ts';
+export type { Telemetry, TelemetryOptions } from './telemetry.ts';
+export type { AttributeValue, Attributes, SpanHandle, SpanOptions, Tracing } from './tracing.ts';
