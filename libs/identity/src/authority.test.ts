@@ -18,7 +18,11 @@ const EC = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 async function requestFor(algorithm: { name: string; namedCurve: string; hash: string }): Promise<string> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  const request = await Pkcs10CertificateRequestGenerator.create({ name: 'CN=root', keys, signingAlgorithm: algorithm });
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: 'CN=root',
+    keys,
+    signingAlgorithm: algorithm,
+  });
   return request.toString('pem');
 }
 
@@ -36,7 +40,14 @@ async function handshake(server: IssuedCertificate, client: IssuedCertificate, s
   await new Promise<void>((ready) => listener.listen(0, '127.0.0.1', ready));
   const address = listener.address();
   assert.ok(address !== null && typeof address === 'object');
-  const socket = connect({ port: address.port, host: '127.0.0.1', servername, ca: client.ca, cert: client.cert, key: client.key.reveal() });
+  const socket = connect({
+    port: address.port,
+    host: '127.0.0.1',
+    servername,
+    ca: client.ca,
+    cert: client.cert,
+    key: client.key.reveal(),
+  });
   socket.on('error', (error) => resolve(`client: ${error.message}`));
   const seen = await promise;
   socket.destroy();
@@ -55,7 +66,11 @@ describe('authority', () => {
 
   it('gives each kind exactly the names and usages of its role', async () => {
     const expected = [
-      [{ kind: 'proxy', proxy: 'p1' }, 'URI:spiffe://xylem.internal/proxy/p1, DNS:p1.xylem.internal, DNS:xylem.internal', 2],
+      [
+        { kind: 'proxy', proxy: 'p1' },
+        'URI:spiffe://xylem.internal/proxy/p1, DNS:p1.xylem.internal, DNS:xylem.internal',
+        2,
+      ],
       [{ kind: 'registry', registry: 'r1' }, 'URI:spiffe://xylem.internal/registry/r1, DNS:registry.xylem.internal', 2],
       [{ kind: 'agent', leaf: 'berlin', agent: 'a1' }, 'URI:spiffe://xylem.internal/leaf/berlin/agent/a1', 1],
       [{ kind: 'user', user: 'ann@example.org' }, 'URI:spiffe://xylem.internal/user/ann@example.org', 1],
@@ -73,7 +88,10 @@ describe('authority', () => {
   it('makes pairs that complete a mutual TLS 1.3 handshake, and agents cannot serve', async () => {
     const proxy = await authority.issue({ kind: 'proxy', proxy: 'p1' }, HOUR_MS);
     const agent = await authority.issue({ kind: 'agent', leaf: 'berlin', agent: 'a1' }, HOUR_MS);
-    assert.equal(await handshake(proxy, agent, 'p1.xylem.internal'), 'URI:spiffe://xylem.internal/leaf/berlin/agent/a1');
+    assert.equal(
+      await handshake(proxy, agent, 'p1.xylem.internal'),
+      'URI:spiffe://xylem.internal/leaf/berlin/agent/a1',
+    );
     assert.match(await handshake(proxy, agent, 'p2.xylem.internal'), /^client: .*altnames/);
     assert.match(await handshake(agent, proxy, 'xylem.internal'), /^client: /);
   });
@@ -81,7 +99,10 @@ describe('authority', () => {
   it('refuses a certificate of another authority', async () => {
     const other = await createAuthority({ domain: DOMAIN });
     const proxy = await authority.issue({ kind: 'proxy', proxy: 'p1' }, HOUR_MS);
-    const stranger = { ...(await other.issue({ kind: 'agent', leaf: 'berlin', agent: 'a1' }, HOUR_MS)), ca: authority.ca };
+    const stranger = {
+      ...(await other.issue({ kind: 'agent', leaf: 'berlin', agent: 'a1' }, HOUR_MS)),
+      ca: authority.ca,
+    };
     assert.match(await handshake(proxy, stranger, 'p1.xylem.internal'), /^server: /);
   });
 
@@ -133,10 +154,16 @@ describe('authority', () => {
   });
 
   it('refuses a directory that is empty, broken, mixed up or of another domain', async () => {
-    await assert.rejects(openAuthority(join(directory, 'none'), { domain: DOMAIN }), /ca\.pem: cannot be read: no such file/);
+    await assert.rejects(
+      openAuthority(join(directory, 'none'), { domain: DOMAIN }),
+      /ca\.pem: cannot be read: no such file/,
+    );
     const path = join(directory, 'mixed');
     await authority.save(path);
-    await assert.rejects(openAuthority(path, { domain: 'other.internal' }), /belongs to another domain than other\.internal/);
+    await assert.rejects(
+      openAuthority(path, { domain: 'other.internal' }),
+      /belongs to another domain than other\.internal/,
+    );
     const other = join(directory, 'other');
     await (await createAuthority({ domain: DOMAIN })).save(other);
     writeFileSync(join(path, 'ca.pem'), (await openAuthority(other, { domain: DOMAIN })).ca);

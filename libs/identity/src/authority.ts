@@ -15,7 +15,14 @@ import {
 import type { Signer } from './certificate.ts';
 import { identityUri, isDomain } from './identity.ts';
 import type { Identity } from './identity.ts';
-import { KeyFileError, makePrivateDirectory, readCertificateFile, readKeyFile, writeCertificateFile, writeKeyFile } from './key-file.ts';
+import {
+  KeyFileError,
+  makePrivateDirectory,
+  readCertificateFile,
+  readKeyFile,
+  writeCertificateFile,
+  writeKeyFile,
+} from './key-file.ts';
 import { Secret } from './secret.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -95,7 +102,10 @@ export async function openAuthority(directory: string, options: AuthorityOptions
   const privateKey = await importPrivateKey(keyPath, readKeyFile(keyPath));
   await assertPair(certificate, privateKey, keyPath);
   if (certificate.subjectName.getField('CN')[0] !== `Xylem root CA of ${domain}`) {
-    throw new KeyFileError(certificatePath, `belongs to another domain than ${domain} (its subject is ${certificate.subject})`);
+    throw new KeyFileError(
+      certificatePath,
+      `belongs to another domain than ${domain} (its subject is ${certificate.subject})`,
+    );
   }
   return new CertificateAuthority(domain, now, { certificate, privateKey });
 }
@@ -136,7 +146,8 @@ class CertificateAuthority implements Authority {
   }
 
   async #signKey(identity: Identity, publicKey: webcrypto.CryptoKey, ttlMs: number): Promise<SignedCertificate> {
-    if (!Number.isSafeInteger(ttlMs) || ttlMs <= 0) throw new RangeError(`lifetime ${ttlMs} ms is not a positive integer`);
+    if (!Number.isSafeInteger(ttlMs) || ttlMs <= 0)
+      throw new RangeError(`lifetime ${ttlMs} ms is not a positive integer`);
     identityUri(identity, this.domain);
     const lifetime = validity(this.#now(), ttlMs, this.#issuer.certificate.notAfter);
     const certificate = await makeIdentityCertificate(identity, this.domain, publicKey, lifetime, this.#issuer);
@@ -192,7 +203,11 @@ async function importPrivateKey(path: string, text: string): Promise<webcrypto.C
   }
 }
 
-async function assertPair(certificate: X509Certificate, privateKey: webcrypto.CryptoKey, keyPath: string): Promise<void> {
+async function assertPair(
+  certificate: X509Certificate,
+  privateKey: webcrypto.CryptoKey,
+  keyPath: string,
+): Promise<void> {
   const probe = new TextEncoder().encode('xylem');
   const signature = await webcrypto.subtle.sign(KEY_ALGORITHM, privateKey, probe);
   const publicKey = await certificate.publicKey.export(KEY_ALGORITHM, ['verify'], webcrypto).catch(() => undefined);

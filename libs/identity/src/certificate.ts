@@ -84,7 +84,11 @@ export function validity(now: number, ttlMs: number, limit?: Date): Validity {
 }
 
 /** A root certificate, signed by itself. It may sign one level of intermediates. */
-export async function makeRootCertificate(subject: string, keys: KeyPair, lifetime: Validity): Promise<X509Certificate> {
+export async function makeRootCertificate(
+  subject: string,
+  keys: KeyPair,
+  lifetime: Validity,
+): Promise<X509Certificate> {
   return X509CertificateGenerator.createSelfSigned({
     name: [{ CN: [subject] }],
     keys,

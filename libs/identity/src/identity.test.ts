@@ -22,15 +22,19 @@ function isProblem(uris: readonly string[]): boolean {
 
 describe('identity', () => {
   it('reads back exactly the identity that was written', () => {
-    fc.assert(fc.property(identity, (value) => assert.deepEqual(parseIdentity([identityUri(value, DOMAIN)], DOMAIN), value)));
+    fc.assert(
+      fc.property(identity, (value) => assert.deepEqual(parseIdentity([identityUri(value, DOMAIN)], DOMAIN), value)),
+    );
   });
 
   it('accepts a URI only when it is the canonical spelling of what it read', () => {
-    const near = fc.tuple(identity, fc.nat(), fc.string({ minLength: 0, maxLength: 3, unit: 'binary' })).map(([value, at, text]) => {
-      const uri = identityUri(value, DOMAIN);
-      const cut = at % (uri.length + 1);
-      return uri.slice(0, cut) + text + uri.slice(cut + (at % 2));
-    });
+    const near = fc
+      .tuple(identity, fc.nat(), fc.string({ minLength: 0, maxLength: 3, unit: 'binary' }))
+      .map(([value, at, text]) => {
+        const uri = identityUri(value, DOMAIN);
+        const cut = at % (uri.length + 1);
+        return uri.slice(0, cut) + text + uri.slice(cut + (at % 2));
+      });
     fc.assert(
       fc.property(fc.oneof(near, fc.string(), fc.webUrl()), (uri) => {
         const parsed = parseIdentity([uri], DOMAIN);

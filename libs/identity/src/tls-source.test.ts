@@ -48,7 +48,10 @@ describe('tls source', () => {
 
   it('keeps the old pair while certificate and key do not belong together, and reports it once', () => {
     const problems: string[] = [];
-    const source = fileTlsSource(files, { pollIntervalMs: NEVER_MS, onProblem: (problem) => problems.push(problem.message) });
+    const source = fileTlsSource(files, {
+      pollIntervalMs: NEVER_MS,
+      onProblem: (problem) => problems.push(problem.message),
+    });
     writeKeyFile(files.key, second.key.reveal());
     assert.equal(source.reload(), false);
     assert.equal(source.reload(), false);
@@ -63,19 +66,28 @@ describe('tls source', () => {
 
   it('keeps the old pair when a file is broken or gone', () => {
     const problems: string[] = [];
-    const source = fileTlsSource(files, { pollIntervalMs: NEVER_MS, onProblem: (problem) => problems.push(problem.message) });
+    const source = fileTlsSource(files, {
+      pollIntervalMs: NEVER_MS,
+      onProblem: (problem) => problems.push(problem.message),
+    });
     writeCertificateFile(files.cert, 'half a certif');
     source.reload();
     rmSync(files.ca);
     source.reload();
     assert.equal(source.current().cert, first.cert);
-    assert.match(problems.join('\n'), /cert\.pem: is not a certificate in PEM\n.*ca\.pem: cannot be read: no such file/);
+    assert.match(
+      problems.join('\n'),
+      /cert\.pem: is not a certificate in PEM\n.*ca\.pem: cannot be read: no such file/,
+    );
     source.close();
   });
 
   it('fails at the start with a message that names the file and the remedy', () => {
     chmodSync(files.key, 0o644);
-    assert.throws(() => fileTlsSource(files), /key\.pem: private key is accessible to other users \(mode 0644\)\. Run: chmod 600/);
+    assert.throws(
+      () => fileTlsSource(files),
+      /key\.pem: private key is accessible to other users \(mode 0644\)\. Run: chmod 600/,
+    );
     writeKeyFile(files.key, 'not a key');
     assert.throws(() => fileTlsSource(files), /key\.pem: is not an unencrypted private key in PEM/);
     rmSync(files.key);
@@ -90,6 +102,9 @@ describe('tls source', () => {
     stop();
     source.replace({ ca: first.ca, cert: first.cert, key: first.key.reveal() });
     assert.deepEqual(seen, [second.cert]);
-    assert.throws(() => source.replace({ ca: first.ca, cert: first.cert, key: second.key.reveal() }), /does not belong/);
+    assert.throws(
+      () => source.replace({ ca: first.ca, cert: first.cert, key: second.key.reveal() }),
+      /does not belong/,
+    );
   });
 });

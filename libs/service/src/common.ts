@@ -26,10 +26,14 @@ export function commonKeys(options: { readonly opsListen: string }) {
           .describe('HTTP address of /metrics, /healthz and /readyz; no authentication, so keep it private'),
       })
       .prefault({}),
-    log: z.strictObject({ level: z.enum(LOG_LEVELS).default('info').describe('least severity that is logged') }).prefault({}),
+    log: z
+      .strictObject({ level: z.enum(LOG_LEVELS).default('info').describe('least severity that is logged') })
+      .prefault({}),
     telemetry: z
       .strictObject({
-        otlpEndpoint: httpUrl('http://jaeger:4318').optional().describe('OTLP/HTTP base URL for spans; none: no spans are recorded'),
+        otlpEndpoint: httpUrl('http://jaeger:4318')
+          .optional()
+          .describe('OTLP/HTTP base URL for spans; none: no spans are recorded'),
       })
       .prefault({}),
   };

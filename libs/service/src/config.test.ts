@@ -19,10 +19,15 @@ const schema = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
   id: name().describe('name of this root proxy'),
   registries: z.array(z.string()).min(1).describe('registry addresses'),
-  tunnel: z.strictObject({ listen: listenAddress('0.0.0.0:7200').default('0.0.0.0:7200').describe('agents') }).prefault({}),
+  tunnel: z
+    .strictObject({ listen: listenAddress('0.0.0.0:7200').default('0.0.0.0:7200').describe('agents') })
+    .prefault({}),
   drain: z.strictObject({ deadlineMs: durationMs().default(30_000).describe('patience') }).prefault({}),
   verbose: z.boolean().default(false).describe('more'),
-  nodes: z.array(z.strictObject({ name: name(), ports: z.array(z.number()) })).default([]).describe('nodes'),
+  nodes: z
+    .array(z.strictObject({ name: name(), ports: z.array(z.number()) }))
+    .default([])
+    .describe('nodes'),
 });
 const spec = { service: 'xylem-test', version: '1.2.3', summary: 'a test', schema };
 
@@ -36,7 +41,9 @@ function load(argv: string[], env: Record<string, string> = {}, file?: string): 
 
 function problems(outcome: ConfigOutcome<unknown>): string[] {
   assert.equal(outcome.kind, 'invalid');
-  return outcome.kind === 'invalid' ? outcome.problems.map(({ key, detail, source }) => `${key}|${detail}|${source}`) : [];
+  return outcome.kind === 'invalid'
+    ? outcome.problems.map(({ key, detail, source }) => `${key}|${detail}|${source}`)
+    : [];
 }
 
 const TLS = `tls: { ca: ${pem}, cert: ${pem}, key: ${pem} }\n`;
@@ -63,7 +70,15 @@ describe('configuration', () => {
 
   it('reads lists from repeated and comma-separated flags, and structures from YAML text', () => {
     const outcome = load(
-      ['--registries=a:1', '--registries', 'b:2,c:3', '--nodes', '[{name: web, ports: [80]}]', '--no-verbose', '--exit-on-stdin-end'],
+      [
+        '--registries=a:1',
+        '--registries',
+        'b:2,c:3',
+        '--nodes',
+        '[{name: web, ports: [80]}]',
+        '--no-verbose',
+        '--exit-on-stdin-end',
+      ],
       {},
       GOOD,
     );
@@ -107,17 +122,30 @@ describe('configuration', () => {
     assert.match(problems(load([], {}, 'a: [1\nb: }'))[0] ?? '', /^test\.yaml\|is not valid YAML: .*\|test\.yaml:2:/);
     assert.match(problems(load([], {}, 'just text')).join('\n'), /test\.yaml\|must hold keys and values/);
     assert.match(problems(load([], {}, 'id: a\nid: b')).join('\n'), /is not valid YAML: Map keys must be unique/);
-    assert.match(problems(load(['--config', '/no/file'])).join('\n'), /^\/no\/file\|does not exist; check the path\|--config/m);
-    assert.match(problems(load([], {}, 'tunnel: 3')).join('\n'), /tunnel\|holds keys, such as tunnel\.listen\|test\.yaml:1/);
+    assert.match(
+      problems(load(['--config', '/no/file'])).join('\n'),
+      /^\/no\/file\|does not exist; check the path\|--config/m,
+    );
+    assert.match(
+      problems(load([], {}, 'tunnel: 3')).join('\n'),
+      /tunnel\|holds keys, such as tunnel\.listen\|test\.yaml:1/,
+    );
   });
 
   it('says when a flag lacks its value', () => {
-    assert.match(problems(load(['--id', '--verbose'], {}, GOOD)).join(), /--id\|needs a value: --id VALUE\|command line/);
+    assert.match(
+      problems(load(['--id', '--verbose'], {}, GOOD)).join(),
+      /--id\|needs a value: --id VALUE\|command line/,
+    );
     assert.match(problems(load(['--id'], {}, GOOD)).join(), /--id\|needs a value/);
   });
 
   it('does not mind the variables that Kubernetes injects', () => {
-    const env = { XYLEM_REGISTRY_SERVICE_HOST: '10.0.0.1', XYLEM_REGISTRY_PORT: 'tcp://10.0.0.1:7100', XYLEM_REGISTRY_PORT_7100_TCP_ADDR: 'x' };
+    const env = {
+      XYLEM_REGISTRY_SERVICE_HOST: '10.0.0.1',
+      XYLEM_REGISTRY_PORT: 'tcp://10.0.0.1:7100',
+      XYLEM_REGISTRY_PORT_7100_TCP_ADDR: 'x',
+    };
     assert.equal(load([], env, GOOD).kind, 'loaded');
   });
 
@@ -131,14 +159,22 @@ describe('configuration', () => {
   });
 
   it('never throws, and prints neither control characters nor pasted keys', () => {
-    const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('--id', '--nodes', '--tunnel-listen=\u001b[2J', '-x', '--'));
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('--id', '--nodes', '--tunnel-listen=\u001b[2J', '-x', '--'),
+    );
     fc.assert(
       fc.property(fc.array(text, { maxLength: 5 }), fc.string({ unit: 'binary' }), (argv, file) => {
         const outcome = load(argv, {}, file);
         if (outcome.kind === 'invalid') assert.doesNotMatch(outcome.text.replaceAll('\n', ''), /\p{Cc}/u);
       }),
     );
-    const pasted = load(['--registries', '-----BEGIN PRIVATE KEY-----', '--drain-deadline-ms', '-----BEGIN PRIVATE KEY-----\nMIG']);
+    const pasted = load([
+      '--registries',
+      '-----BEGIN PRIVATE KEY-----',
+      '--drain-deadline-ms',
+      '-----BEGIN PRIVATE KEY-----\nMIG',
+    ]);
     assert.ok(pasted.kind === 'invalid');
     assert.doesNotMatch(pasted.text, /MIG/);
   });
@@ -150,8 +186,15 @@ describe('configuration', () => {
     ]);
     const choice = { service: 's', version: '1', summary: 's', schema: z.strictObject({ store }) };
     const outcome = loadConfig(choice, { argv: ['--store-kind', 'embedded', '--store-data-dir', '/x'], env: {} });
-    assert.deepEqual(outcome, { kind: 'loaded', config: { store: { kind: 'embedded', dataDir: '/x' } }, exitOnStdinEnd: false });
-    assert.match(problems(loadConfig(choice, { argv: ['--store-kind', 'etcd'], env: {} })).join(), /store\.endpoints\|is missing/);
+    assert.deepEqual(outcome, {
+      kind: 'loaded',
+      config: { store: { kind: 'embedded', dataDir: '/x' } },
+      exitOnStdinEnd: false,
+    });
+    assert.match(
+      problems(loadConfig(choice, { argv: ['--store-kind', 'etcd'], env: {} })).join(),
+      /store\.endpoints\|is missing/,
+    );
   });
 });
 
@@ -160,7 +203,20 @@ describe('host:port', () => {
     assert.deepEqual(parseHostPort('example.org:80'), { host: 'example.org', port: 80 });
     assert.deepEqual(parseHostPort('10.0.0.1:0'), { host: '10.0.0.1', port: 0 });
     assert.deepEqual(parseHostPort('[::1]:65535'), { host: '::1', port: 65_535 });
-    for (const text of ['', ':80', 'a', 'a:', 'a:65536', '::1:80', '[::g]:1', '300.1.1.1:80', 'a b:80', 'a:80/x', 'u@a:80', 'a:+1']) {
+    for (const text of [
+      '',
+      ':80',
+      'a',
+      'a:',
+      'a:65536',
+      '::1:80',
+      '[::g]:1',
+      '300.1.1.1:80',
+      'a b:80',
+      'a:80/x',
+      'u@a:80',
+      'a:+1',
+    ]) {
       assert.equal(parseHostPort(text), undefined, text);
     }
   });

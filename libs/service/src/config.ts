@@ -73,7 +73,8 @@ function readFile(path: string | undefined, read: (path: string) => string, keys
     text = read(path);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    const why = code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'cannot be read by this user' : 'cannot be read';
+    const why =
+      code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'cannot be read by this user' : 'cannot be read';
     return { layer: new Map(), problems: [{ key: path, source: '--config', detail: `${why}; check the path` }] };
   }
   return readYaml(text, path, keys);
@@ -142,13 +143,16 @@ function unitOf(origin: string): string {
 }
 
 function article(expected: string): string {
-  const word = expected === 'array' ? 'list' : expected === 'int' ? 'whole number' : expected === 'object' ? 'mapping' : expected;
+  const word =
+    expected === 'array' ? 'list' : expected === 'int' ? 'whole number' : expected === 'object' ? 'mapping' : expected;
   return `a ${word}`;
 }
 
 /** `nodes[0].ports[1].port` */
 function pathName(path: readonly PropertyKey[]): string {
-  return path.map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${String(part)}`)).join('');
+  return path
+    .map((part, index) => (typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${String(part)}`))
+    .join('');
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

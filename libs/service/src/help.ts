@@ -34,7 +34,9 @@ export function helpText(subject: HelpSubject, keys: readonly ConfigKey[]): stri
     '',
     ...(first === undefined
       ? []
-      : [`In the file a key is ${first.name}, in the environment ${first.variable}, as flag --${first.flag}; the later wins.`]),
+      : [
+          `In the file a key is ${first.name}, in the environment ${first.variable}, as flag --${first.flag}; the later wins.`,
+        ]),
     'Lists: comma-separated, or the flag repeated. Secrets come from files only.',
     'Exit status: 0 stopped in order, 1 could not run, 2 configuration, 70 internal error.',
     '',

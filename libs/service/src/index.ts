@@ -5,5 +5,14 @@ export { printable } from './problem.ts';
 export type { ConfigProblem } from './problem.ts';
 export { EXIT, OperatingError, runService } from './run.ts';
 export type { RunningService, ServiceOptions } from './run.ts';
-export { address, domainName, durationMs, httpUrl, listenAddress, name, parseHostPort, readableFile } from './schemas.ts';
+export {
+  address,
+  domainName,
+  durationMs,
+  httpUrl,
+  listenAddress,
+  name,
+  parseHostPort,
+  readableFile,
+} from './schemas.ts';
 export type { HostPort } from './schemas.ts';

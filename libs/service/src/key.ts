@@ -90,7 +90,9 @@ function asObject(schema: JsonSchema): JsonSchema | undefined {
           : { ...known, const: undefined, enum: [...(known.enum ?? [known.const]), child.const] };
     }
   }
-  const required = Object.keys(properties).filter((name) => variants.every((variant) => variant.required?.includes(name)));
+  const required = Object.keys(properties).filter((name) =>
+    variants.every((variant) => variant.required?.includes(name)),
+  );
   return { type: 'object', properties, required };
 }
 

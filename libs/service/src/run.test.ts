@@ -73,13 +73,17 @@ describe('runService', () => {
   });
 
   it('reports a failed start in one line with status 1', async () => {
-    const program = new Program("start: async () => { throw new OperatingError('listen: 127.0.0.1:1 is taken\\n\\u001b[2J'); }");
+    const program = new Program(
+      "start: async () => { throw new OperatingError('listen: 127.0.0.1:1 is taken\\n\\u001b[2J'); }",
+    );
     const line = 'xylem-test: listen: 127.0.0.1:1 is taken\\u{a}\\u{1b}[2J\n';
     assert.deepEqual(await program.ended(), { status: 1, out: '', err: line });
   });
 
   it('reports the failure of a running service', async () => {
-    const program = new Program("start: async () => ({ stop: async () => {}, failed: Promise.resolve(new OperatingError('store lost')) })");
+    const program = new Program(
+      "start: async () => ({ stop: async () => {}, failed: Promise.resolve(new OperatingError('store lost')) })",
+    );
     assert.deepEqual(await program.ended(), { status: 1, out: '', err: 'xylem-test: store lost\n' });
   });
 

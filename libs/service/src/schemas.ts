@@ -27,7 +27,8 @@ export function address(options: { readonly example: string; readonly allowPortZ
   return z.string().superRefine((text, context) => {
     const parsed = parseHostPort(text);
     const remedy = `write host:port, for example ${options.example}`;
-    if (parsed === undefined) context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not an address; ${remedy}` });
+    if (parsed === undefined)
+      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not an address; ${remedy}` });
     else if (parsed.port === 0 && options.allowPortZero !== true) {
       context.addIssue({ code: 'custom', message: `port 0 cannot be reached; ${remedy}` });
     }
@@ -52,7 +53,10 @@ export function name() {
 export function domainName() {
   return z.string().superRefine((text, context) => {
     if (text !== text.toLowerCase() || text.endsWith('.') || text.includes('_') || !HOST_NAME.test(text)) {
-      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not a lower-case DNS name such as xylem.internal` });
+      context.addIssue({
+        code: 'custom',
+        message: `${JSON.stringify(text)} is not a lower-case DNS name such as xylem.internal`,
+      });
     }
   });
 }
@@ -72,7 +76,8 @@ function fileProblem(path: string): string | undefined {
     return undefined;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return 'does not exist; check the path, which is relative to the working directory';
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      return 'does not exist; check the path, which is relative to the working directory';
     return 'cannot be read by this user; check its owner and mode';
   }
 }
@@ -82,7 +87,10 @@ export function durationMs(options: { readonly min?: number; readonly max?: numb
   const { min = 1, max = 2 ** 31 - 1 } = options;
   return z.number().superRefine((value, context) => {
     if (!Number.isInteger(value) || value < min || value > max) {
-      context.addIssue({ code: 'custom', message: `${value} is not a whole number of milliseconds from ${min} to ${max}` });
+      context.addIssue({
+        code: 'custom',
+        message: `${value} is not a whole number of milliseconds from ${min} to ${max}`,
+      });
     }
   });
 }
@@ -92,9 +100,15 @@ export function httpUrl(example: string) {
   return z.string().superRefine((text, context) => {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not an http(s) URL, for example ${example}` });
+      context.addIssue({
+        code: 'custom',
+        message: `${JSON.stringify(text)} is not an http(s) URL, for example ${example}`,
+      });
     } else if (url.username !== '' || url.password !== '') {
-      context.addIssue({ code: 'custom', message: 'a URL here holds no user or password: secrets come from files only' });
+      context.addIssue({
+        code: 'custom',
+        message: 'a URL here holds no user or password: secrets come from files only',
+      });
     }
   });
 }

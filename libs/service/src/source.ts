@@ -23,11 +23,20 @@ export function readYaml(text: string, file: string, keys: readonly ConfigKey[])
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   for (const error of document.errors) {
     const { line, col } = lines.linePos(error.pos[0]);
-    reading.problems.push({ key: file, source: `${file}:${line}:${col}`, detail: `is not valid YAML: ${error.message}` });
+    reading.problems.push({
+      key: file,
+      source: `${file}:${line}:${col}`,
+      detail: `is not valid YAML: ${error.message}`,
+    });
   }
   if (document.errors.length > 0 || document.contents === null) return reading;
   if (isMap(document.contents)) walk(document.contents, [], { reading, keys, file, lines });
-  else reading.problems.push({ key: file, source: `${file}:1`, detail: 'must hold keys and values, such as `domain: xylem.internal`' });
+  else
+    reading.problems.push({
+      key: file,
+      source: `${file}:1`,
+      detail: 'must hold keys and values, such as `domain: xylem.internal`',
+    });
   return reading;
 }
 
@@ -50,10 +59,20 @@ function walk(map: YAMLMap, path: readonly string[], context: Walk): void {
     } else if (context.keys.some((key) => key.name.startsWith(`${name}.`))) {
       if (isMap(pair.value)) walk(pair.value, [...path, label], context);
       else if (!isScalar(pair.value) || pair.value.value !== null) {
-        context.reading.problems.push({ key: name, source, detail: `holds keys, such as ${example(name, context.keys)}` });
+        context.reading.problems.push({
+          key: name,
+          source,
+          detail: `holds keys, such as ${example(name, context.keys)}`,
+        });
       }
     } else {
-      context.reading.problems.push(unknownName(name, source, context.keys.map((key) => key.name)));
+      context.reading.problems.push(
+        unknownName(
+          name,
+          source,
+          context.keys.map((key) => key.name),
+        ),
+      );
     }
   }
 }
@@ -80,7 +99,13 @@ export function readEnvironment(
     if (key !== undefined) {
       reading.layer.set(key.name, { value: fromText(key, [text]), source: variable });
     } else if (!SERVICE_LINK.test(variable)) {
-      reading.problems.push(unknownName(variable, 'environment', keys.map((candidate) => candidate.variable)));
+      reading.problems.push(
+        unknownName(
+          variable,
+          'environment',
+          keys.map((candidate) => candidate.variable),
+        ),
+      );
     }
   }
   return reading;
@@ -105,7 +130,9 @@ export function readFlags(argv: readonly string[], keys: readonly ConfigKey[]): 
   const known = [...BUILT_IN_FLAGS, ...keys.map((key) => key.flag)];
   const { tokens } = parseArgs({
     args: [...argv],
-    options: Object.fromEntries(known.map((flag) => [flag, { type: booleans.has(flag) ? 'boolean' : 'string', ...short(flag) }])),
+    options: Object.fromEntries(
+      known.map((flag) => [flag, { type: booleans.has(flag) ? 'boolean' : 'string', ...short(flag) }]),
+    ),
     allowNegative: true,
     allowPositionals: true,
     strict: false,
@@ -115,14 +142,25 @@ export function readFlags(argv: readonly string[], keys: readonly ConfigKey[]): 
   for (const token of tokens) {
     if (token.kind === 'positional') {
       // The value of an unknown flag is no second mistake.
-      if (token.index !== unknownAt + 1) problems.push({ key: token.value, source: 'command line', detail: 'is not expected; every value belongs to a flag' });
+      if (token.index !== unknownAt + 1)
+        problems.push({
+          key: token.value,
+          source: 'command line',
+          detail: 'is not expected; every value belongs to a flag',
+        });
       continue;
     }
     if (token.kind !== 'option') continue;
     const flag = `--${token.name}`;
     if (!known.includes(token.name)) {
       unknownAt = token.index;
-      problems.push(unknownName(token.rawName, 'command line', known.map((name) => `--${name}`)));
+      problems.push(
+        unknownName(
+          token.rawName,
+          'command line',
+          known.map((name) => `--${name}`),
+        ),
+      );
     } else if (booleans.has(token.name)) {
       switches.add(token.name);
       const negated = token.rawName.startsWith('--no-');
@@ -164,7 +202,10 @@ function fromText(key: ConfigKey, texts: readonly string[]): unknown {
     case 'boolean':
       return last === 'true' ? true : last === 'false' ? false : last;
     case 'list':
-      return texts.flatMap((text) => text.split(',')).map((item) => item.trim()).filter((item) => item !== '');
+      return texts
+        .flatMap((text) => text.split(','))
+        .map((item) => item.trim())
+        .filter((item) => item !== '');
     case 'structure':
       return fromYamlText(last);
     case 'string':

@@ -20,7 +20,9 @@ function capture(level: 'debug' | 'info' = 'info'): { readonly log: Log; readonl
 describe('log', () => {
   it('writes one JSON line with time, level, service, instance, event and fields', () => {
     const { log, lines } = capture();
-    log.child({ proxy: 'p1' }).warn(EVENT.claimLost, { fencing_token: 12n, error: new Error('no', { cause: new Error('why') }) });
+    log
+      .child({ proxy: 'p1' })
+      .warn(EVENT.claimLost, { fencing_token: 12n, error: new Error('no', { cause: new Error('why') }) });
     log.debug(EVENT.gossipSent);
     assert.equal(lines.length, 1);
     const { time, ...rest }: Record<string, unknown> = JSON.parse(lines[0] ?? '');
@@ -38,7 +40,10 @@ describe('log', () => {
 
   it('stays one line of harmless text whatever a field holds', () => {
     const { log, lines } = capture();
-    const nasty = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('\n{"level":"error"}', '\u001b]52;c;AA\u0007', '\u202Eabc', '\u009b2J', '\u2028'));
+    const nasty = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('\n{"level":"error"}', '\u001b]52;c;AA\u0007', '\u202Eabc', '\u009b2J', '\u2028'),
+    );
     fc.assert(
       fc.property(nasty, nasty, (name, value) => {
         lines.length = 0;

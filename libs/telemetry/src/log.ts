@@ -70,10 +70,15 @@ function plainFields(fields: Record<string, unknown>): Record<string, unknown> {
 }
 
 function plain(value: unknown): unknown {
-  if (typeof value === 'string' && value.length > SOURCE_LIMIT_CHARACTERS) return `${value.slice(0, SOURCE_LIMIT_CHARACTERS)}...`;
+  if (typeof value === 'string' && value.length > SOURCE_LIMIT_CHARACTERS)
+    return `${value.slice(0, SOURCE_LIMIT_CHARACTERS)}...`;
   if (!(value instanceof Error)) return value;
   const code = 'code' in value ? value.code : undefined;
-  return { message: value.message, ...(code === undefined ? {} : { code }), ...(value.cause === undefined ? {} : { cause: plain(value.cause) }) };
+  return {
+    message: value.message,
+    ...(code === undefined ? {} : { code }),
+    ...(value.cause === undefined ? {} : { cause: plain(value.cause) }),
+  };
 }
 
 function safeLine(line: string): string {

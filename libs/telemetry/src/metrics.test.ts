@@ -49,7 +49,10 @@ describe('metrics', () => {
     metrics.observe(METRIC.tunnels, () => states.map((state) => ({ labels: { state }, value: 1 })));
     assert.equal((await lines(metrics, 'xylem_tunnels{')).length, 2);
     states = ['claimed'];
-    assert.deepEqual(await lines(metrics, 'xylem_tunnels{'), ['xylem_tunnels{state="claimed"} 1', 'xylem_tunnels{state="draining"} 0']);
+    assert.deepEqual(await lines(metrics, 'xylem_tunnels{'), [
+      'xylem_tunnels{state="claimed"} 1',
+      'xylem_tunnels{state="draining"} 0',
+    ]);
   });
 
   it('renders histograms in seconds', async () => {
@@ -62,11 +65,17 @@ describe('metrics', () => {
   it('counts label values past the bound together under other', async () => {
     const metrics = made();
     for (let i = 0; i < 10 * SERIES_LIMIT; i += 1) metrics.counter(METRIC.balancerHits, { proxy: `p${i}` }).add();
-    metrics.observe(METRIC.poolEntries, () => Array.from({ length: 1_000 }, (_, i) => ({ labels: { state: `s${i}` }, value: 1 })));
+    metrics.observe(METRIC.poolEntries, () =>
+      Array.from({ length: 1_000 }, (_, i) => ({ labels: { state: `s${i}` }, value: 1 })),
+    );
     const counted = await lines(metrics, 'xylem_discovery_balancer_hits_total{');
     assert.equal(counted.length, SERIES_LIMIT + 1);
     assert.ok(counted.includes(`xylem_discovery_balancer_hits_total{proxy="other"} ${9 * SERIES_LIMIT}`));
-    assert.ok((await lines(metrics, 'xylem_pool_entries{')).includes(`xylem_pool_entries{state="other"} ${1_000 - SERIES_LIMIT}`));
+    assert.ok(
+      (await lines(metrics, 'xylem_pool_entries{')).includes(
+        `xylem_pool_entries{state="other"} ${1_000 - SERIES_LIMIT}`,
+      ),
+    );
   });
 
   it('escapes label values', async () => {
@@ -80,7 +89,12 @@ describe('metrics', () => {
 
 describe('names', () => {
   it('are unique and of one form', () => {
-    for (const names of [Object.values(SPAN), Object.values(ATTRIBUTE), Object.values(EVENT), Object.values(METRIC).map(({ name }) => name)]) {
+    for (const names of [
+      Object.values(SPAN),
+      Object.values(ATTRIBUTE),
+      Object.values(EVENT),
+      Object.values(METRIC).map(({ name }) => name),
+    ]) {
       assert.equal(new Set(names).size, names.length);
       for (const name of names) assert.match(name, /^[a-z]+(?:[._][a-z]+)*$/);
     }

@@ -35,7 +35,10 @@ export interface Metrics {
    * Reads a value that lives elsewhere at each scrape: one number, or samples when the metric has labels. A metric is
    * either observed or counted, not both.
    */
-  observe<Label extends string>(definition: MetricDefinition<Label>, read: () => number | readonly Sample<Label>[]): void;
+  observe<Label extends string>(
+    definition: MetricDefinition<Label>,
+    read: () => number | readonly Sample<Label>[],
+  ): void;
   /** Prometheus text exposition format 0.0.4. */
   render(): Promise<string>;
   shutdown(): Promise<void>;
@@ -93,7 +96,10 @@ class PlainMetrics implements Metrics {
     return { record: (value) => family.record(value, series.labels) };
   }
 
-  observe<Label extends string>(definition: MetricDefinition<Label>, read: () => number | readonly Sample<Label>[]): void {
+  observe<Label extends string>(
+    definition: MetricDefinition<Label>,
+    read: () => number | readonly Sample<Label>[],
+  ): void {
     this.#family(definition).readers.push(read);
   }
 
@@ -118,11 +124,16 @@ class PlainMetrics implements Metrics {
     const series = new Map<string, Series>();
     const readers: Family['readers'] = [];
     if (kind === 'histogram') {
-      const histogram = this.#meter.createHistogram(name, { description: help, advice: { explicitBucketBoundaries: SECONDS_BUCKETS } });
+      const histogram = this.#meter.createHistogram(name, {
+        description: help,
+        advice: { explicitBucketBoundaries: SECONDS_BUCKETS },
+      });
       return { series, readers, record: (value, labels) => histogram.record(value, labels) };
     }
     const instrument =
-      kind === 'counter' ? this.#meter.createObservableCounter(name, { description: help }) : this.#meter.createObservableGauge(name, { description: help });
+      kind === 'counter'
+        ? this.#meter.createObservableCounter(name, { description: help })
+        : this.#meter.createObservableGauge(name, { description: help });
     const observed = new Map<string, Series>();
     instrument.addCallback((result) => {
       for (const { labels, value } of collect(series, observed, readers)) result.observe(value, labels);
@@ -138,7 +149,11 @@ class PlainMetrics implements Metrics {
 }
 
 /** Cells and what the readers tell as one bounded list, sorted by labels. A series that was observed once stays, as 0. */
-function collect(cells: ReadonlyMap<string, Series>, observed: Map<string, Series>, readers: Family['readers']): readonly Series[] {
+function collect(
+  cells: ReadonlyMap<string, Series>,
+  observed: Map<string, Series>,
+  readers: Family['readers'],
+): readonly Series[] {
   for (const series of observed.values()) series.value = 0;
   for (const read of readers) {
     const samples = read();
@@ -149,7 +164,11 @@ function collect(cells: ReadonlyMap<string, Series>, observed: Map<string, Serie
   return [...all.keys()].toSorted().flatMap((key) => all.get(key) ?? []);
 }
 
-function seriesOf(family: Family, definition: MetricDefinition, labels: Readonly<Record<string, string>> | undefined): Series {
+function seriesOf(
+  family: Family,
+  definition: MetricDefinition,
+  labels: Readonly<Record<string, string>> | undefined,
+): Series {
   return bounded(family.series, Object.fromEntries(definition.labels.map((label) => [label, labels?.[label] ?? ''])));
 }
 

@@ -75,9 +75,19 @@ export const METRIC = {
   wanted: metric('gauge', 'xylem.discovery.wanted', 'Root proxies that a dial would be for.'),
   claimedProxies: metric('gauge', 'xylem.discovery.claimed', 'Root proxies claimed by this agent.'),
   discoveryDials: metric('counter', 'xylem.discovery.dials', 'Dials through the load balancer by result.', ['result']),
-  wastedDials: metric('counter', 'xylem.discovery.wasted_dials', 'Dials that met a proxy already held or one that is gone.'),
-  balancerHits: metric('counter', 'xylem.discovery.balancer_hits', 'Where the balancer sent dials: its fairness.', ['proxy']),
-  fullMeshSeconds: metric('gauge', 'xylem.discovery.full_mesh_seconds', 'Last time from wanting a proxy to wanting none.'),
+  wastedDials: metric(
+    'counter',
+    'xylem.discovery.wasted_dials',
+    'Dials that met a proxy already held or one that is gone.',
+  ),
+  balancerHits: metric('counter', 'xylem.discovery.balancer_hits', 'Where the balancer sent dials: its fairness.', [
+    'proxy',
+  ]),
+  fullMeshSeconds: metric(
+    'gauge',
+    'xylem.discovery.full_mesh_seconds',
+    'Last time from wanting a proxy to wanting none.',
+  ),
   gossipAgeSeconds: metric('gauge', 'xylem.gossip.age_seconds', 'Time since the newest gossip arrived.'),
   gossipMessages: metric('counter', 'xylem.gossip.messages', 'Gossip messages by kind.', ['kind']),
   // Tunnels and claims, root proxy (tunnels also at the agent).
@@ -95,9 +105,13 @@ export const METRIC = {
   dialSeconds: metric('histogram', 'xylem.dial_seconds', 'Time from a user dial to its outcome.', ['outcome']),
   openConnections: metric('gauge', 'xylem.connections', 'Carried connections open now.'),
   connectionEnds: metric('counter', 'xylem.connections_ended', 'Carried connections by how they ended.', ['reason']),
-  carriedBytes: metric('counter', 'xylem.carried_bytes', 'Payload bytes by direction, seen from the user.', ['direction']),
+  carriedBytes: metric('counter', 'xylem.carried_bytes', 'Payload bytes by direction, seen from the user.', [
+    'direction',
+  ]),
   peerForwards: metric('counter', 'xylem.peer.forwards', 'Dials handed to a peer by outcome.', ['outcome']),
-  frontDoorAnswers: metric('counter', 'xylem.front_door.answers', 'HTTP answers of the front door by status.', ['status']),
+  frontDoorAnswers: metric('counter', 'xylem.front_door.answers', 'HTTP answers of the front door by status.', [
+    'status',
+  ]),
   pendingDials: metric('gauge', 'xylem.dials_pending', 'Dials without an outcome yet.'),
   // Liveness.
   pingSeconds: metric('histogram', 'xylem.ping_seconds', 'Round trip of PING over the control stream.'),
@@ -108,7 +122,10 @@ export const METRIC = {
   registryConnected: metric('gauge', 'xylem.registry.connected', '1 while this proxy has a registry session.'),
   members: metric('gauge', 'xylem.members', 'Members in the newest view.'),
   viewRevision: metric('gauge', 'xylem.view_revision', 'etcd revision of the newest view.'),
-  storeOperations: metric('counter', 'xylem.store.operations', 'Store operations by kind and result.', ['operation', 'result']),
+  storeOperations: metric('counter', 'xylem.store.operations', 'Store operations by kind and result.', [
+    'operation',
+    'result',
+  ]),
   storeSeconds: metric('histogram', 'xylem.store.operation_seconds', 'Time of store operations.', ['operation']),
   storeReachable: metric('gauge', 'xylem.store.reachable', '1 while the store answers.'),
   leaseAgeSeconds: metric('gauge', 'xylem.lease.age_seconds', 'Time since the last acknowledged keepalive.'),
@@ -119,7 +136,11 @@ export const METRIC = {
   residentBytes: metric('gauge', 'process.resident_memory_bytes', 'Resident memory.'),
   heapBytes: metric('gauge', 'process.heap_used_bytes', 'JavaScript heap in use.'),
   cpuSeconds: metric('counter', 'process.cpu_seconds', 'CPU time used.'),
-  loopBusyRatio: metric('gauge', 'process.event_loop_busy_ratio', 'Share of time the event loop was busy since the last scrape.'),
+  loopBusyRatio: metric(
+    'gauge',
+    'process.event_loop_busy_ratio',
+    'Share of time the event loop was busy since the last scrape.',
+  ),
 } as const;
 
 /** What happened, as `event` of a log line. `<thing>.<past tense>`. */

@@ -24,13 +24,23 @@ describe('ops server', () => {
   it('names the address and the remedy when the port is taken or foreign', async () => {
     const first = await serveOps({ listen: '127.0.0.1:0', ready: () => [], metrics: async () => '' });
     const options = { ready: () => [], metrics: async () => '' };
-    await assert.rejects(serveOps({ listen: `127.0.0.1:${first.port}`, ...options }), /^Error: ops\.listen: 127\.0\.0\.1:\d+ is taken by another process; end that one or set another address$/);
-    await assert.rejects(serveOps({ listen: '203.0.113.1:9100', ...options }), /ops\.listen: 203\.0\.113\.1:9100 is not an address of this machine/);
+    await assert.rejects(
+      serveOps({ listen: `127.0.0.1:${first.port}`, ...options }),
+      /^Error: ops\.listen: 127\.0\.0\.1:\d+ is taken by another process; end that one or set another address$/,
+    );
+    await assert.rejects(
+      serveOps({ listen: '203.0.113.1:9100', ...options }),
+      /ops\.listen: 203\.0\.113\.1:9100 is not an address of this machine/,
+    );
     await first.close();
   });
 
   it('hides the cause of a failing metric from the caller', async () => {
-    const ops = await serveOps({ listen: '[::1]:0', ready: () => [], metrics: () => Promise.reject(new Error('secret path')) });
+    const ops = await serveOps({
+      listen: '[::1]:0',
+      ready: () => [],
+      metrics: () => Promise.reject(new Error('secret path')),
+    });
     const response = await fetch(`http://[::1]:${ops.port}/metrics`);
     assert.deepEqual([response.status, await response.text()], [500, 'internal error\n']);
     await ops.close();

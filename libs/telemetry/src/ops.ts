@@ -31,12 +31,15 @@ const CONNECTION_LIMIT = 64;
  * Rejects with a message naming the address and the remedy when it cannot listen.
  */
 export async function serveOps(options: OpsOptions): Promise<OpsServer> {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
-    answer(request, options).then(
-      (result) => reply(request, response, result),
-      () => reply(request, response, { status: 500, type: TEXT, body: 'internal error\n' }),
-    );
-  });
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+    (request, response) => {
+      answer(request, options).then(
+        (result) => reply(request, response, result),
+        () => reply(request, response, { status: 500, type: TEXT, body: 'internal error\n' }),
+      );
+    },
+  );
   server.maxConnections = CONNECTION_LIMIT;
   const { host, port } = splitAddress(options.listen);
   await new Promise<void>((resolve, reject) => {
@@ -56,7 +59,8 @@ export async function serveOps(options: OpsOptions): Promise<OpsServer> {
 
 async function answer(request: IncomingMessage, options: OpsOptions): Promise<Answer> {
   const path = request.url?.split('?', 1)[0];
-  if (request.method !== 'GET' && request.method !== 'HEAD') return { status: 405, type: TEXT, body: 'GET or HEAD only\n' };
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return { status: 405, type: TEXT, body: 'GET or HEAD only\n' };
   switch (path) {
     case '/metrics':
       return { status: 200, type: PROMETHEUS, body: await options.metrics() };
@@ -64,7 +68,9 @@ async function answer(request: IncomingMessage, options: OpsOptions): Promise<An
       return { status: 200, type: TEXT, body: 'ok\n' };
     case '/readyz': {
       const missing = options.ready();
-      return missing.length === 0 ? { status: 200, type: TEXT, body: 'ok\n' } : { status: 503, type: TEXT, body: `${missing.join('\n')}\n` };
+      return missing.length === 0
+        ? { status: 200, type: TEXT, body: 'ok\n' }
+        : { status: 503, type: TEXT, body: `${missing.join('\n')}\n` };
     }
     default:
       return { status: 404, type: TEXT, body: 'try /metrics, /healthz or /readyz\n' };

@@ -44,7 +44,8 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     'service.instance.id': options.instance,
     'service.version': options.version,
   });
-  const tracing = options.otlpEndpoint === undefined ? createSilentTracing() : createTracing(options.otlpEndpoint, resource);
+  const tracing =
+    options.otlpEndpoint === undefined ? createSilentTracing() : createTracing(options.otlpEndpoint, resource);
   const log = createLog({
     service: options.service,
     instance: options.instance,

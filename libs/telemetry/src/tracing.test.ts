@@ -25,7 +25,8 @@ describe('tracing', () => {
   const receiver = createServer((request, response) => {
     void text(request).then((body) => {
       const batch: Batch = JSON.parse(body);
-      if (request.url === '/v1/traces') received.push(...batch.resourceSpans.flatMap((r) => r.scopeSpans.flatMap((s) => s.spans)));
+      if (request.url === '/v1/traces')
+        received.push(...batch.resourceSpans.flatMap((r) => r.scopeSpans.flatMap((s) => s.spans)));
       response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
     });
   });
@@ -51,18 +52,25 @@ describe('tracing', () => {
   it('joins the spans of two services into one tree across a traceparent', async () => {
     const proxy = start('root-proxy', endpoint);
     const agent = start('leaf-agent', endpoint);
-    await proxy.tracing.withSpan(SPAN.frontDoor, { kind: 'server', attributes: { [ATTRIBUTE.leaf]: 'berlin' } }, async (door) => {
-      const dial = proxy.tracing.startSpan(SPAN.tunnelDial, { kind: 'client' });
-      await assert.rejects(
-        agent.tracing.withSpan(SPAN.nodeConnect, { traceparent: dial.traceparent }, () => Promise.reject(new Error('refused'))),
-        /refused/,
-      );
-      dial.end();
-      dial.end();
-      door.setAttribute(ATTRIBUTE.outcome, 'refused');
-    });
+    await proxy.tracing.withSpan(
+      SPAN.frontDoor,
+      { kind: 'server', attributes: { [ATTRIBUTE.leaf]: 'berlin' } },
+      async (door) => {
+        const dial = proxy.tracing.startSpan(SPAN.tunnelDial, { kind: 'client' });
+        await assert.rejects(
+          agent.tracing.withSpan(SPAN.nodeConnect, { traceparent: dial.traceparent }, () =>
+            Promise.reject(new Error('refused')),
+          ),
+          /refused/,
+        );
+        dial.end();
+        dial.end();
+        door.setAttribute(ATTRIBUTE.outcome, 'refused');
+      },
+    );
     await Promise.all([proxy.shutdown(), agent.shutdown()]);
-    const byName = (name: string): ReceivedSpan => received.find((span) => span.name === name) ?? assert.fail(`no span ${name}`);
+    const byName = (name: string): ReceivedSpan =>
+      received.find((span) => span.name === name) ?? assert.fail(`no span ${name}`);
     const [door, dial, connect] = [byName(SPAN.frontDoor), byName(SPAN.tunnelDial), byName(SPAN.nodeConnect)];
     assert.equal(received.length, 3);
     assert.equal(door.parentSpanId ?? '', '');
@@ -96,7 +104,10 @@ describe('tracing', () => {
 
   it('starts a new trace for a malformed trace context', async () => {
     const { tracing, shutdown } = start('root-proxy', endpoint);
-    assert.match(tracing.startSpan(SPAN.attach, { traceparent: 'nonsense\r\n' }).traceparent, /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    assert.match(
+      tracing.startSpan(SPAN.attach, { traceparent: 'nonsense\r\n' }).traceparent,
+      /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/,
+    );
     await shutdown();
   });
 
@@ -105,7 +116,10 @@ describe('tracing', () => {
     const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
     assert.equal(tracing.enabled, false);
     assert.equal(tracing.startSpan(SPAN.nodeConnect), tracing.startSpan(SPAN.nodeConnect));
-    assert.equal(await tracing.withSpan(SPAN.nodeConnect, { traceparent }, async (span) => span.traceparent), traceparent);
+    assert.equal(
+      await tracing.withSpan(SPAN.nodeConnect, { traceparent }, async (span) => span.traceparent),
+      traceparent,
+    );
     await shutdown();
   });
 

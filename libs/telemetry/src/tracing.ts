@@ -1,4 +1,11 @@
-import { ROOT_CONTEXT, SpanKind, SpanStatusCode, defaultTextMapGetter, defaultTextMapSetter, trace } from '@opentelemetry/api';
+import {
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  defaultTextMapGetter,
+  defaultTextMapSetter,
+  trace,
+} from '@opentelemetry/api';
 import type { Context, Span, Tracer } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { TRACE_PARENT_HEADER, W3CTraceContextPropagator } from '@opentelemetry/core';
@@ -50,7 +57,9 @@ const EXPORT_TIMEOUT_MS = 5_000;
 /** Spans go nowhere; only the trace context is handed through. */
 export function createSilentTracing(): Tracing {
   const startSpan = (_name: SpanName, options?: SpanOptions): SpanHandle => {
-    return options?.traceparent === undefined || options.traceparent === '' ? SILENT_SPAN : silentSpan(options.traceparent);
+    return options?.traceparent === undefined || options.traceparent === ''
+      ? SILENT_SPAN
+      : silentSpan(options.traceparent);
   };
   return {
     enabled: false,
@@ -69,12 +78,20 @@ const SILENT_SPAN = silentSpan('');
 
 /** Spans go to `<endpoint>/v1/traces` in batches, as OTLP/HTTP JSON. */
 export function createTracing(endpoint: string, resource: Resource): Tracing {
-  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, timeoutMillis: EXPORT_TIMEOUT_MS });
+  const exporter = new OTLPTraceExporter({
+    url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,
+    timeoutMillis: EXPORT_TIMEOUT_MS,
+  });
   const provider = new TracerProvider({
     resource,
     sampler: new ParentBasedSampler({ root: new AlwaysOnSampler() }),
     spanProcessors: [
-      new BatchSpanProcessor({ exporter, scheduledDelayMillis: EXPORT_DELAY_MS, maxQueueSize: QUEUE_LIMIT_SPANS, exportTimeoutMillis: EXPORT_TIMEOUT_MS }),
+      new BatchSpanProcessor({
+        exporter,
+        scheduledDelayMillis: EXPORT_DELAY_MS,
+        maxQueueSize: QUEUE_LIMIT_SPANS,
+        exportTimeoutMillis: EXPORT_TIMEOUT_MS,
+      }),
     ],
   });
   return new RecordingTracing(provider);
