@@ -1,11 +1,11 @@
 import type {
-  ChannelCredentials,
   ClientDuplexStream,
   MethodDefinition,
   ServiceDefinition,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { MethodBinding } from './handlers.ts';
 
 /** PEM texts of one process's credentials. Never logged. */
 export interface TlsMaterial {
@@ -66,7 +66,8 @@ export interface ServerOptions {
   readonly tls: TlsSource | undefined;
   /** Demand a client certificate in the handshake. Default true. */
   readonly requireClientCertificate?: boolean;
-  readonly services: readonly ServiceRegistration[];
+  /** Bindings made by handleStream, handleDuplex, handleUnary, handleServerStream; or a whole bare grpc-js service. */
+  readonly services: readonly (MethodBinding | ServiceRegistration)[];
   /** Streams per connection. Default 1_000. */
   readonly maxConcurrentStreams?: number;
   /** Greatest message. Default 128 KiB. */
@@ -98,8 +99,11 @@ export interface ServiceRegistration {
 export interface GrpcServer {
   /** Binds and listens; answers with the real port. Rejects with a message naming address and remedy (port taken, no permission). */
   listen(address: string): Promise<number>;
-  /** Takes over a raw TCP socket (not yet TLS), after bytes already read were unshifted. */
-  inject(socket: Socket): void;
+  /**
+   * Takes over a raw connection (not yet TLS), after bytes already read were unshifted. `source` is the peer's address
+   * to report when the connection has none of its own, as with a relayed tunnel.
+   */
+  inject(connection: Duplex, source?: string): void;
   setServing(serving: boolean): void;
   /** Stops accepting; lets calls finish until the limit; then closes everything. */
   close(limitMs: number): Promise<void>;
@@ -146,7 +150,6 @@ export interface GrpcChannel {
     request: Request,
     deadlineMs: number,
   ): Promise<Response>;
-  readonly credentials: ChannelCredentials;
   /** The verified server; undefined until connected. */
   readonly peer: StreamPeer | undefined;
   /** Resolves once, when a connection that was made goes, or on `close()`. */

@@ -1,0 +1,229 @@
+import { Metadata, status as Status } from '@grpc/grpc-js';
+import type { Client, ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { formatAddress, parseAddress } from './address.ts';
+import type { HostPort } from './address.ts';
+import type { ChannelOptions, ConnectionLoss, GrpcChannel, MessageStream, StreamPeer } from './api.ts';
+import { abandon, establish, prepareAttempt, prepareEverySession } from './attempt.ts';
+import type { Attempt } from './attempt.ts';
+import { clientSide, closedSide } from './client-stream.ts';
+import { connectError } from './connect-error.ts';
+import { ChannelError, StatusError } from './errors.ts';
+import { ByteCountedStream } from './message-stream.ts';
+import type { StreamCodec } from './message-stream.ts';
+import { DEFAULTS } from './options.ts';
+
+/** See GrpcChannel. Dials at the first call or `connect()`. @throws Error when an address is malformed. */
+export function createChannel(options: ChannelOptions): GrpcChannel {
+  return new Channel(options);
+}
+
+const unchanged = (bytes: Buffer): Buffer => bytes;
+const CLOSED = 'the channel is closed';
+
+class Channel implements GrpcChannel {
+  readonly lost: Promise<ConnectionLoss>;
+  readonly #options: ChannelOptions;
+  readonly #addresses: readonly HostPort[];
+  readonly #timeoutMs: number;
+  readonly #lost = Promise.withResolvers<ConnectionLoss>();
+  /** The newest attempt, made or not. */
+  #dialling: Attempt | undefined;
+  /** The attempt that calls use. */
+  #attempt: Attempt | undefined;
+  #connecting: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: ChannelOptions) {
+    const { address } = options;
+    this.#options = options;
+    this.#addresses = (typeof address === 'string' ? address.split(',') : address).map(parseAddress);
+    if (this.#addresses.length === 0) throw new Error('a channel needs at least one address');
+    this.#timeoutMs = options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
+    this.lost = this.#lost.promise;
+  }
+
+  get peer(): StreamPeer | undefined {
+    return this.#attempt?.connection.peer;
+  }
+
+  connect(): Promise<void> {
+    if (this.#closed) return Promise.reject(new ChannelError('tcp', this.#name(), CLOSED));
+    this.#connecting ??= this.#connect();
+    return this.#connecting;
+  }
+
+  /** Tries every address of every host in turn, so that there is never more than one connection. */
+  async #connect(): Promise<void> {
+    let failure: ChannelError | undefined;
+    for (const address of this.#addresses) {
+      const targets = this.#options.reconnect === true ? [nameOf(address)] : await this.#resolve(address);
+      if (targets instanceof ChannelError) {
+        failure = targets;
+        continue;
+      }
+      for (const target of targets) {
+        const attempt = this.#prepare(address, target);
+        failure = await this.#establish(attempt);
+        if (failure === undefined) return;
+        abandon(attempt);
+        if (this.#closed) throw failure;
+      }
+    }
+    this.close();
+    throw failure ?? new ChannelError('resolve', this.#name(), 'the host name has no address');
+  }
+
+  async #resolve({ host, port }: HostPort): Promise<readonly string[] | ChannelError> {
+    if (isIP(host) !== 0) return [nameOf({ host, port })];
+    const deadline = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      deadline.reject(new ChannelError('deadline', host, `no answer from DNS within ${this.#timeoutMs} ms`));
+    }, this.#timeoutMs);
+    try {
+      const found = await Promise.race([lookup(host, { all: true }), deadline.promise]);
+      return found.map(({ address }) => nameOf({ host: address, port }));
+    } catch (error) {
+      if (error instanceof ChannelError) return error;
+      return connectError('tcp', formatAddress({ host, port }), error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #prepare(address: HostPort, target: string): Attempt {
+    const attempt: Attempt = prepareAttempt({
+      channel: this.#options,
+      address: formatAddress(address),
+      target,
+      host: address.host,
+      onLost: (loss) => this.#lostConnection(attempt, loss),
+    });
+    this.#dialling = attempt;
+    return attempt;
+  }
+
+  #lostConnection(attempt: Attempt, loss: ConnectionLoss): void {
+    if (attempt !== this.#dialling) return;
+    this.#lost.resolve(loss);
+    // grpc-js keeps timers for a client that is not closed.
+    if (loss.kind === 'broken' && this.#options.reconnect !== true) this.close();
+  }
+
+  async #establish(attempt: Attempt): Promise<ChannelError | undefined> {
+    try {
+      await establish(attempt, this.#timeoutMs);
+    } catch (error) {
+      if (error instanceof ChannelError) return error;
+      throw error;
+    }
+    this.#attempt = attempt;
+    if (this.#options.reconnect === true) void prepareEverySession(attempt);
+    return undefined;
+  }
+
+  /** The client to make a call on; undefined once the channel is closed, or while `connect()` is still at work. */
+  #client(): Client | undefined {
+    if (this.#attempt === undefined && this.#connecting === undefined) this.#connectLazily();
+    return this.#closed ? undefined : this.#attempt?.client;
+  }
+
+  /** A call without `connect()`: grpc-js keeps it until the connection is made. */
+  #connectLazily(): void {
+    const [address] = this.#addresses;
+    if (address === undefined || this.#closed) return;
+    const attempt = this.#prepare(address, nameOf(address));
+    this.#attempt = attempt;
+    this.#connecting = this.#establish(attempt).then((failure) => {
+      if (failure === undefined) return;
+      this.close();
+      throw failure;
+    });
+    this.#connecting.catch(() => undefined);
+  }
+
+  stream<Out, In>(
+    method: MethodDefinition<Out, In>,
+    metadata?: Readonly<Record<string, string>>,
+  ): MessageStream<Out, In> {
+    const codec: StreamCodec<Out, In> = {
+      encode: method.requestSerialize,
+      decode: method.responseDeserialize,
+      maxMessageBytes: this.#options.maxMessageBytes ?? DEFAULTS.maxMessageBytes,
+      queueLimitBytes: this.#options.queueLimitBytes ?? DEFAULTS.queueLimitBytes,
+    };
+    const client = this.#client();
+    if (client === undefined) return new ByteCountedStream(closedSide(this.#peer(), CLOSED), codec);
+    const call = open(client, { path: method.path, encode: unchanged, decode: unchanged }, metadata);
+    return new ByteCountedStream(clientSide(call, () => this.#peer()), codec);
+  }
+
+  duplex<Out, In>(
+    method: MethodDefinition<Out, In>,
+    metadata?: Readonly<Record<string, string>>,
+  ): ClientDuplexStream<Out, In> {
+    const client = this.#client();
+    if (client === undefined) throw new StatusError(Status.UNAVAILABLE, CLOSED);
+    const codec = { path: method.path, encode: method.requestSerialize, decode: method.responseDeserialize };
+    return open(client, codec, metadata);
+  }
+
+  unary<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response> {
+    const client = this.#client();
+    if (client === undefined) return Promise.reject(new StatusError(Status.UNAVAILABLE, CLOSED));
+    const { path, requestSerialize, responseDeserialize } = method;
+    const deadline = Date.now() + deadlineMs;
+    return new Promise((resolve, reject) => {
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, (error, response) => {
+        if (error !== null) reject(new StatusError(error.code, error.details, { cause: error }));
+        else if (response === undefined) reject(new StatusError(Status.INTERNAL, 'no response'));
+        else resolve(response);
+      });
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#dialling !== undefined) abandon(this.#dialling);
+    this.#lost.resolve({ kind: 'closed', detail: 'closed by us' });
+  }
+
+  #peer(): StreamPeer {
+    return this.peer ?? { address: this.#name(), uris: [] };
+  }
+
+  #name(): string {
+    return this.#addresses.map(formatAddress).join(', ');
+  }
+}
+
+/** grpc-js' name of an address. */
+function nameOf(address: HostPort): string {
+  const scheme = { 0: 'dns', 4: 'ipv4', 6: 'ipv6' }[isIP(address.host)] ?? 'dns';
+  return `${scheme}:${formatAddress(address)}`;
+}
+
+interface OpenCodec<Out, In> {
+  readonly path: string;
+  readonly encode: (message: Out) => Buffer;
+  readonly decode: (bytes: Buffer) => In;
+}
+
+function open<Out, In>(
+  client: Client,
+  { path, encode, decode }: OpenCodec<Out, In>,
+  headers: Readonly<Record<string, string>> = {},
+): ClientDuplexStream<Out, In> {
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(headers)) metadata.set(key, value);
+  const call = client.makeBidiStreamRequest(path, encode, decode, metadata);
+  // Failure is told by 'status' as well; an 'error' that nobody listens to would end the process.
+  call.on('error', () => undefined);
+  return call;
+}

@@ -1,0 +1,10 @@
+/** Waits for something that has to happen. @throws Error naming it when it does not happen in time. */
+export async function within<T>(promise: Promise<T>, what: string, limitMs = 5_000): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`${what} did not happen within ${limitMs} ms`)), limitMs);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
