@@ -131,7 +131,7 @@ for (const hops of [0, 1] as const) {
 
 describe('a tunnel that is lost', LIMIT, () => {
   test('resets the user, never a clean end', async () => {
-    const world = await makeWorld();
+    const world = await makeWorld({ relayed: true });
     const { user, node, ends } = await world.dial();
     node.write('part of an answer');
     await once(user, 'data');

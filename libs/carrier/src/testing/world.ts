@@ -2,6 +2,7 @@ import { credentials, Metadata, Server, ServerCredentials, Client } from '@grpc/
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { ConnectionEnd, SpliceEnd } from '@xylem/tunnel';
 import { RawFrameMethods } from '@xylem/wire';
+import type { Http2Session } from 'node:http2';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Server as NetServer } from 'node:net';
@@ -35,7 +36,12 @@ export interface WorldOptions {
   readonly hops?: 0 | 1;
   /** Changes what the agent sends. */
   readonly tamper?: (bytes: Buffer) => Buffer | undefined;
+  /** HTTP/2 stream windows on both sides. Default 1 MiB. */
   readonly windowBytes?: number;
+  /** Puts a TCP relay between agent and root proxy, which `cutTunnel` and `rttMs` need. Default false. */
+  readonly relayed?: boolean;
+  /** Round-trip time added between agent and root proxy. Default 0. */
+  readonly rttMs?: number;
 }
 
 const carryPath = RawFrameMethods.carry.path;
@@ -43,10 +49,11 @@ const forwardPath = RawFrameMethods.forward.path;
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const windowBytes = options.windowBytes ?? 1_048_576;
+  const sockets = new Set<Socket>();
   const nodes = new Queue<Socket>();
-  const node = await listen((socket) => nodes.push(socket));
+  const node = await listen((socket) => nodes.push(keep(sockets, socket)));
   const users = new Queue<Socket>();
-  const front = await listen((socket) => users.push(socket));
+  const front = await listen((socket) => users.push(keep(sockets, socket)));
   const carries = new Map<string, Queue<FramePort>>();
   const forwards = new Queue<FramePort>();
   const server = new Server({ 'grpc.max_receive_message_length': 131_072 });
@@ -64,11 +71,13 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
   });
+  widenSessions(server);
   const wires: Socket[] = [];
   const wire = await listen((inner) => {
     const outer = connect({ port, host: '127.0.0.1' });
     outer.on('error', () => {});
-    inner.pipe(outer).pipe(inner);
+    relay(inner, outer, (options.rttMs ?? 0) / 2);
+    relay(outer, inner, (options.rttMs ?? 0) / 2);
     wires.push(inner, outer);
   });
   const channel = (to: number) =>
@@ -77,7 +86,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       'grpc-node.flow_control_window': windowBytes,
       'grpc.per_rpc_retry_buffer_size': 0,
     });
-  const agent = channel(portOf(wire));
+  const agent = channel(options.relayed === true ? portOf(wire) : port);
   const peer = channel(port);
   let serial = 0;
 
@@ -124,6 +133,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
       agent.close();
       peer.close();
       server.forceShutdown();
+      for (const socket of [...wires, ...sockets]) socket.destroy();
       await Promise.all([node, front, wire].map(closeServer));
     },
   };
@@ -134,10 +144,34 @@ async function expectOutcome(frames: FramePort): Promise<void> {
   if (first.kind !== 'frame' || first.frame.kind?.$case !== 'outcome') throw new Error(`no outcome: ${JSON.stringify(first)}`);
 }
 
-/** What libs/grpc does for real servers: windows on the receiving side of the server. */
+/** Windows on the receiving side of the server, which grpc-js leaves at 65,535 bytes; real servers get them from libs/grpc. */
 function widenWindows(server: Server, windowBytes: number): void {
   const common: unknown = Reflect.get(server, 'commonServerOptions');
   if (typeof common === 'object' && common !== null) Object.assign(common, { settings: { initialWindowSize: windowBytes } });
+}
+
+function widenSessions(server: Server): void {
+  const servers: unknown = Reflect.get(server, 'http2Servers');
+  if (!(servers instanceof Map)) return;
+  for (const http2Server of servers.keys()) {
+    http2Server.on('session', (session: Http2Session) => session.setLocalWindowSize(2 ** 31 - 1));
+  }
+}
+
+function keep(sockets: Set<Socket>, socket: Socket): Socket {
+  sockets.add(socket);
+  socket.on('close', () => sockets.delete(socket));
+  return socket;
+}
+
+/** Passes bytes on, each after a delay, with as much in flight as comes. */
+function relay(from: Socket, to: Socket, delayMs: number): void {
+  if (delayMs === 0) {
+    from.pipe(to);
+    return;
+  }
+  from.on('data', (bytes: Buffer) => setTimeout(() => to.write(bytes), delayMs));
+  from.on('close', () => setTimeout(() => to.destroy(), delayMs));
 }
 
 /** Hands things from where they happen to who awaits them, in order. */
