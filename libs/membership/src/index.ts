@@ -1,1 +1,14 @@
-export {};
+export { FIRST_EPOCH, toFence } from './fence.ts';
+export type { Fence } from './fence.ts';
+export { isAddress, isAgentId, isInstanceNonce, isLeafId, isProxyId, isSessionId } from './ids.ts';
+export type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, LeaseId, ProxyId, SessionId } from './ids.ts';
+export { EPOCH_KEY, PREFIX, PREFIX_END, claimKey, memberKey, parseKey, sessionKey } from './keys.ts';
+export type { ClaimSlot, ParsedKey } from './keys.ts';
+export * from './messages.ts';
+export { decodeClaim, decodeEpoch, decodeMember, decodeSession } from './records.ts';
+export type { ClaimRecord, MemberRecord, SessionRecord } from './records.ts';
+export { PROTOCOL_VERSION } from './hello-check.ts';
+export { RegistryCore } from './registry-core.ts';
+export * from './store.ts';
+export type { Instant } from './time.ts';
+export * from './types.ts';

@@ -1,0 +1,74 @@
+import type { ClusterView } from './cluster-view.ts';
+import { FIRST_EPOCH, LAST_EPOCH } from './fence.ts';
+import { EPOCH_KEY } from './keys.ts';
+import type { Stamp } from './messages.ts';
+import type { Reactor } from './reactor.ts';
+import { encodeEpoch } from './records.ts';
+import type { Instant } from './time.ts';
+
+/** A root proxy's stamps may cause one raise in this time, so that a lying proxy cannot use the epochs up. */
+const RAISE_INTERVAL_MS = 10_000;
+
+/**
+ * Keeps the epoch in the store above every epoch that was in force before a restore. A restore shows itself by a
+ * revision that went back, by a list that contradicts what was seen, or by a root proxy that has seen a later stamp
+ * than the store has reached. Until the raised epoch is seen in the watch, no view is given out.
+ */
+export class EpochKeeper {
+  readonly #reactor: Reactor;
+  readonly #view: ClusterView;
+  #required = FIRST_EPOCH;
+  #writing = false;
+  #attempts = 0;
+  #raisedAt: Instant | undefined;
+
+  constructor(reactor: Reactor, view: ClusterView) {
+    this.#reactor = reactor;
+    this.#view = view;
+  }
+
+  /** The epoch of the store, or undefined while it is missing or has to be raised. */
+  get current(): bigint | undefined {
+    const { epoch } = this.#view;
+    return epoch !== undefined && epoch >= this.#required ? epoch : undefined;
+  }
+
+  /** The store was restored: what comes from now on has a greater epoch than anything before. Returns it. */
+  raise(): bigint {
+    const seen = this.#view.epoch ?? 0n;
+    this.#required = (seen > this.#required ? seen : this.#required) + 1n;
+    this.#raisedAt = this.#reactor.now;
+    return this.#required;
+  }
+
+  /**
+   * Compares what a root proxy has seen with what the store answered after that. Returns why the store must have been
+   * restored, or undefined.
+   */
+  contradiction(seen: Stamp, epoch: bigint, revision: bigint): string | undefined {
+    if (this.#raisedAt !== undefined && this.#reactor.now - this.#raisedAt < RAISE_INTERVAL_MS) return undefined;
+    if (seen.epoch > epoch) {
+      this.#required = seen.epoch;
+      return `epoch ${seen.epoch} was seen, the store is at ${epoch}`;
+    }
+    if (seen.epoch === epoch && seen.revision > revision) return `revision ${seen.revision} was seen, the store is at ${revision}`;
+    return undefined;
+  }
+
+  /** Writes the epoch if it is missing or too low; called whenever the view changed. */
+  ensure(): void {
+    if (this.current !== undefined || this.#writing || this.#required >= LAST_EPOCH) return;
+    this.#writing = true;
+    const compares = [{ key: EPOCH_KEY, target: 'mod', equals: this.#view.epochModRevision }] as const;
+    const put = { type: 'put', key: EPOCH_KEY, value: encodeEpoch(this.#required), lease: 0n } as const;
+    this.#reactor.txn({ compares, success: [put], failure: [] }, (outcome) => {
+      this.#writing = false;
+      if (outcome.status === 'done') {
+        this.#attempts = 0;
+        return;
+      }
+      this.#attempts += 1;
+      this.#reactor.after('epoch', this.#reactor.retryDelay(this.#attempts), () => this.ensure());
+    });
+  }
+}

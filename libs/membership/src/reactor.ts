@@ -1,0 +1,177 @@
+import { assert } from './assert.ts';
+import { Deadlines } from './deadlines.ts';
+import type { KeyValue, StoreOperation, StoreOutcome, TxnOperation, TxnResult, StoreHeader } from './store.ts';
+import type { Instant } from './time.ts';
+import { Timeline } from './timeline.ts';
+import type { TimelineMark } from './timeline.ts';
+import type { RegistryConfig, RegistryCounter, RegistryEffect, RegistryReport } from './types.ts';
+
+/** What became of a transaction. */
+export type TxnOutcome =
+  | { readonly status: 'done'; readonly header: StoreHeader; readonly result: TxnResult }
+  | Exclude<StoreOutcome, { readonly status: 'done' }>;
+
+interface Waiting {
+  readonly operation: number;
+  readonly request: StoreOperation;
+}
+
+/**
+ * Where the parts of the core meet their surroundings: effects go out here, deadlines and answers of the store come
+ * back to whoever asked for them. Store operations beyond the bound wait in line.
+ */
+export class Reactor {
+  readonly config: RegistryConfig;
+  readonly deadlines = new Deadlines();
+  readonly timeline = new Timeline();
+  readonly counters: Record<RegistryCounter, number> = zeroCounters();
+  /** Set once: told when an answer shows that the store went back in time. */
+  onRestored: (detail: string) => void = () => undefined;
+  now: Instant;
+  readonly #effects: RegistryEffect[] = [];
+  #taken = 0;
+  readonly #asked = new Map<number, { readonly done: (outcome: StoreOutcome) => void; mark: TimelineMark | undefined }>();
+  readonly #line: Waiting[] = [];
+  #lineStart = 0;
+  #operation = 0;
+  #inFlight = 0;
+  #failuresInRow = 0;
+
+  constructor(config: RegistryConfig, now: Instant) {
+    this.config = config;
+    this.now = now;
+  }
+
+  emit(effect: RegistryEffect): void {
+    this.#effects.push(effect);
+  }
+
+  report(report: RegistryReport): void {
+    this.#effects.push({ type: 'report', report });
+  }
+
+  count(counter: RegistryCounter): void {
+    this.counters[counter] += 1;
+  }
+
+  pollEffect(): RegistryEffect | undefined {
+    const effect = this.#effects[this.#taken];
+    if (effect === undefined) {
+      this.#effects.length = 0;
+      this.#taken = 0;
+      return undefined;
+    }
+    this.#taken += 1;
+    return effect;
+  }
+
+  /** Runs `run` after `delayMs` unless the deadline of that name is set anew or cancelled. `lateMs` tells how late. */
+  after(name: string, delayMs: number, run: (lateMs: number) => void): void {
+    this.deadlines.set(name, this.now + delayMs, run);
+  }
+
+  /** Pause before attempt `attempt` (from 1) of a failed store operation. */
+  retryDelay(attempt: number): number {
+    return Math.min(this.config.retryMaxMs, this.config.retryMinMs * 2 ** Math.min(attempt - 1, 16));
+  }
+
+  request(request: StoreOperation, done: (outcome: StoreOutcome) => void): void {
+    this.#operation += 1;
+    this.#asked.set(this.#operation, { done, mark: undefined });
+    this.#line.push({ operation: this.#operation, request });
+    this.#sendWaiting();
+  }
+
+  txn(txn: Omit<TxnOperation, 'type'>, done: (outcome: TxnOutcome) => void): void {
+    this.request({ type: 'txn', ...txn }, (outcome) => {
+      if (outcome.status !== 'done') return done(outcome);
+      assert(outcome.result.type === 'txn', 'a transaction was answered by something else');
+      done({ status: 'done', header: outcome.header, result: outcome.result });
+    });
+  }
+
+  replied(operation: number, outcome: StoreOutcome): void {
+    const asked = this.#asked.get(operation);
+    assert(asked?.mark !== undefined, `operation ${operation} was answered without being asked`);
+    this.#asked.delete(operation);
+    this.#inFlight -= 1;
+    this.#note(outcome);
+    if (outcome.status === 'done' && outcome.result.type !== 'leaseRevoke' && outcome.result.type !== 'leaseGrant') {
+      if (!this.timeline.answered(outcome.header, asked.mark)) {
+        this.onRestored(`revision ${outcome.header.revision} after ${asked.mark.highWater}`);
+      }
+    }
+    asked.done(outcome);
+    this.#sendWaiting();
+  }
+
+  get operationsInFlight(): number {
+    return this.#inFlight;
+  }
+
+  get operationsWaiting(): number {
+    return this.#line.length - this.#lineStart;
+  }
+
+  /** Store operations in a row that got no answer. */
+  get failuresInRow(): number {
+    return this.#failuresInRow;
+  }
+
+  #sendWaiting(): void {
+    while (this.#inFlight < this.config.maxOperations) {
+      const waiting = this.#line[this.#lineStart];
+      if (waiting === undefined) break;
+      this.#lineStart += 1;
+      const asked = this.#asked.get(waiting.operation);
+      assert(asked !== undefined, 'a waiting operation was forgotten');
+      asked.mark = this.timeline.mark();
+      this.#inFlight += 1;
+      this.emit({ type: 'request', ...waiting, timeoutMs: this.config.operationTimeoutMs });
+    }
+    if (this.#lineStart === this.#line.length) {
+      this.#line.length = 0;
+      this.#lineStart = 0;
+    }
+  }
+
+  #note(outcome: StoreOutcome): void {
+    if (outcome.status === 'done') {
+      this.#failuresInRow = 0;
+      return;
+    }
+    if (outcome.status === 'unknown') this.count('storeUnknowns');
+    else this.count('storeFailures');
+    const answered = outcome.status === 'failed' && outcome.cause !== 'unavailable';
+    if (answered) return;
+    this.#failuresInRow += 1;
+    if (this.#failuresInRow === 1) this.report({ type: 'storeFailing', detail: outcome.detail });
+  }
+}
+
+/** The key a `get` step found; steps are numbered from 0 in the branch that ran. */
+export function found(result: TxnResult, step: number): KeyValue | undefined {
+  return result.steps[step];
+}
+
+function zeroCounters(): Record<RegistryCounter, number> {
+  return {
+    sessions: 0,
+    registrations: 0,
+    resumes: 0,
+    refusals: 0,
+    evictions: 0,
+    claimsGranted: 0,
+    claimsHeld: 0,
+    claimsStale: 0,
+    claimsUnavailable: 0,
+    releases: 0,
+    storeFailures: 0,
+    storeUnknowns: 0,
+    watchLosses: 0,
+    lists: 0,
+    restores: 0,
+    views: 0,
+    viewDeltas: 0,
+  };
+}

@@ -1,0 +1,381 @@
+import { assert } from './assert.ts';
+import type { ClusterView, MemberEntry, SessionEntry } from './cluster-view.ts';
+import { readMember } from './cluster-view.ts';
+import type { EpochKeeper } from './epoch-keeper.ts';
+import { toIncarnation } from './fence.ts';
+import type { LeaseId, ProxyId } from './ids.ts';
+import { EPOCH_KEY, memberKey, sessionKey } from './keys.ts';
+import { LeaseLife } from './lease-life.ts';
+import type { Reactor, TxnOutcome } from './reactor.ts';
+import { found } from './reactor.ts';
+import { decodeEpoch, encodeEpoch, encodeRecord } from './records.ts';
+import type { MemberRecord } from './records.ts';
+import type { ReplicaLease } from './replica-lease.ts';
+import { readSession } from './seats.ts';
+import type { Seats } from './seats.ts';
+import type { CheckedHello, Registering, Session } from './session.ts';
+import type { Sessions } from './sessions.ts';
+import type { Compare, KeyValue, StoreOperation, StoreOutcome, TxnOperation, TxnStep } from './store.ts';
+
+export interface RegistrationParts {
+  readonly reactor: Reactor;
+  readonly view: ClusterView;
+  readonly sessions: Sessions;
+  readonly seats: Seats;
+  readonly lease: ReplicaLease;
+  readonly epoch: EpochKeeper;
+  /** The session has become a member: greet it. */
+  readonly onAttached: (session: Session, resumed: boolean, since: number) => void;
+}
+
+interface RegistrationTxn extends Omit<TxnOperation, 'type'> {
+  /** Leases the transaction puts keys under. */
+  readonly leases: readonly LeaseId[];
+  readonly done: (outcome: Extract<TxnOutcome, { readonly status: 'done' }>) => void;
+}
+
+/** Attempts that follow each other at once, before pauses begin: contention is over in fewer. */
+const EAGER_ATTEMPTS = 4;
+
+/**
+ * From hello to membership, in this order, so that at each moment at most one instance can get further:
+ * 1. take the seat: the session key, if nobody else's living session holds it (else: duplicate id, after a grace);
+ * 2. an older instance's member record goes by revoking its lease, which takes all its claims in the same revision;
+ * 3. put the member record under a fresh lease, if it is absent and the seat is still ours. The same instance resumes instead.
+ * Each step reads what it depends on in the transaction that writes, and every outcome, known or not, leads back to `step`.
+ */
+export class Registration {
+  readonly #parts: RegistrationParts;
+  readonly #reactor: Reactor;
+
+  constructor(parts: RegistrationParts) {
+    this.#parts = parts;
+    this.#reactor = parts.reactor;
+  }
+
+  begin(session: Session, hello: CheckedHello): void {
+    session.move({
+      kind: 'registering',
+      hello,
+      since: this.#reactor.now,
+      busy: false,
+      attempts: 0,
+      seat: undefined,
+      expected: undefined,
+      rival: undefined,
+      member: undefined,
+      revoked: new Set(),
+      lease: undefined,
+      contested: false,
+      lastProblem: '',
+    });
+    this.#supersedeOlder(hello);
+    this.#parts.sessions.named(session, hello.proxy);
+    this.#reactor.after(`register:${session.id}`, this.#reactor.config.registerTimeoutMs, () => this.#expired(session));
+    this.step(session);
+  }
+
+  /** The instance has opened a new session here: whatever the old one waited for, it is over. */
+  #supersedeOlder(hello: CheckedHello): void {
+    for (const older of this.#parts.sessions.of(hello.proxy)) {
+      if (older.hello?.nonce === hello.nonce) this.#parts.sessions.end(older, 'superseded', 'the same instance has a newer session');
+    }
+  }
+
+  /** Something changed that registrations may wait for: the store, the epoch, the replica lease. */
+  stepAll(): void {
+    for (const session of this.#parts.sessions.all()) this.step(session);
+  }
+
+  /** A new replica lease: seats taken under the old one are gone. */
+  retake(): void {
+    for (const session of this.#parts.sessions.all()) {
+      if (session.state.kind === 'registering') session.state.seat = undefined;
+    }
+    this.stepAll();
+  }
+
+  /** Session keys changed: rivals may be gone. */
+  inspect(proxies: Iterable<ProxyId>): void {
+    for (const proxy of proxies) {
+      const entry = this.#parts.view.session(proxy);
+      for (const session of this.#parts.sessions.of(proxy)) {
+        const { state } = session;
+        if (state.kind !== 'registering' || state.rival === undefined) continue;
+        const rivalRevision = state.rival.kv.modRevision;
+        if (this.#parts.view.revision < rivalRevision || entry?.kv.modRevision === rivalRevision) continue;
+        state.rival = undefined;
+        this.step(session);
+      }
+    }
+  }
+
+  step(session: Session): void {
+    const { state } = session;
+    if (state.kind !== 'registering' || state.busy || state.rival !== undefined) return;
+    if (this.#parts.lease.id === undefined || this.#parts.epoch.current === undefined) return;
+    if (state.seat === undefined) return this.#takeSeat(session, state);
+    if (state.member === undefined) {
+      return state.lease === undefined ? this.#grantLease(session, state) : this.#recordMember(session, state, state.lease);
+    }
+    const member = readMember(state.hello.proxy, state.member);
+    if (member !== undefined && isResumable(member, state.hello)) return this.#resume(session, state, member);
+    return this.#displace(session, state, state.member);
+  }
+
+  ended(session: Session): void {
+    for (const name of ['register', 'rival', 'register-retry']) this.#reactor.deadlines.cancel(`${name}:${session.id}`);
+  }
+
+  #takeSeat(session: Session, state: Registering): void {
+    const { proxy } = state.hello;
+    const put = this.#parts.seats.putStep(session, state.hello);
+    if (put === undefined) return;
+    const reads: readonly TxnStep[] = [
+      { type: 'get', key: memberKey(proxy) },
+      { type: 'get', key: EPOCH_KEY },
+    ];
+    const equals = state.expected ?? this.#expectedSeat(session, state.hello);
+    this.#txn(session, state, {
+      compares: [{ key: sessionKey(proxy), target: 'mod', equals }],
+      success: [put, ...reads],
+      failure: [{ type: 'get', key: sessionKey(proxy) }, ...reads],
+      leases: put.type === 'put' ? [put.lease] : [],
+      done: ({ header, result }) => {
+        this.#checkHistory(state.hello, decodeEpoch(found(result, 2)?.value ?? ''), header.revision);
+        state.member = found(result, 1);
+        if (result.succeeded) state.seat = { modRevision: header.revision };
+        else this.#seatSeen(session, state, found(result, 0));
+      },
+    });
+  }
+
+  /** The mod revision to take the seat at, as far as the view knows; the store corrects it. */
+  #expectedSeat(session: Session, hello: CheckedHello): bigint {
+    const entry = this.#parts.view.session(hello.proxy);
+    return entry !== undefined && this.#mayTake(session, hello, entry) ? entry.kv.modRevision : 0n;
+  }
+
+  #mayTake(session: Session, hello: CheckedHello, entry: SessionEntry): boolean {
+    const { sessions } = this.#parts;
+    return entry.record.nonce === hello.nonce || sessions.isSeatOf(entry.record, session) || sessions.isAbandoned(entry.record);
+  }
+
+  /** What the session key is, read by a transaction that did not find what it expected. */
+  #seatSeen(session: Session, state: Registering, kv: KeyValue | undefined): void {
+    const entry = kv && readSession(state.hello.proxy, kv);
+    const hadSeat = state.seat !== undefined;
+    state.seat = undefined;
+    state.expected = kv?.modRevision ?? 0n;
+    if (entry === undefined) return;
+    if (this.#parts.sessions.isSeatOf(entry.record, session)) state.seat = { modRevision: entry.kv.modRevision };
+    else if (hadSeat && entry.record.nonce === state.hello.nonce) {
+      this.#parts.sessions.end(session, 'superseded', `attended by registry ${entry.record.registry} now`);
+    } else if (!this.#mayTake(session, state.hello, entry)) this.#contested(session, state, entry);
+  }
+
+  #contested(session: Session, state: Registering, rival: SessionEntry): void {
+    state.expected = undefined;
+    state.rival = rival;
+    if (state.contested) return;
+    state.contested = true;
+    this.#reactor.after(`rival:${session.id}`, this.#reactor.config.duplicateGraceMs, () => {
+      if (session.state === state && state.rival !== undefined) this.#refuseDuplicate(session, state.hello, state.rival);
+      else state.contested = false;
+    });
+  }
+
+  #refuseDuplicate(session: Session, hello: CheckedHello, rival: SessionEntry): void {
+    const { registry, address, since, nonce } = rival.record;
+    const detail =
+      `proxy ${hello.proxy} is already registered by a live instance at ${address} (nonce ${nonce}), attended by registry ` +
+      `${registry} since ${since}; give this instance another id or stop that one`;
+    this.#parts.sessions.refuse(session, 'duplicate-id', detail);
+  }
+
+  /** Revoking the lease takes the member record and its claims together; a record without a lease is deleted. */
+  #displace(session: Session, state: Registering, member: KeyValue): void {
+    const { lease, createRevision, key } = member;
+    if (lease !== 0n && !state.revoked.has(lease)) {
+      return this.#request(session, state, { type: 'leaseRevoke', lease }, (outcome) => {
+        const gone = outcome.status === 'done' || (outcome.status === 'failed' && outcome.cause === 'lease-not-found');
+        if (!gone) return this.#failed(session, state, outcome, []);
+        state.revoked.add(lease);
+        state.member = undefined;
+        this.step(session);
+      });
+    }
+    this.#seatedTxn(session, state, [{ key, target: 'create', equals: createRevision }], { type: 'delete', key }, [], () => {
+      state.member = undefined;
+    });
+  }
+
+  #grantLease(session: Session, state: Registering): void {
+    const askedAt = this.#reactor.now;
+    const { leaseTtlMs, leaseMarginMs, heartbeatIntervalMs } = this.#reactor.config;
+    this.#request(session, state, { type: 'leaseGrant', ttlMs: leaseTtlMs }, (outcome) => {
+      if (outcome.status !== 'done') return this.#failed(session, state, outcome, []);
+      assert(outcome.result.type === 'leaseGrant', 'a lease grant was answered by something else');
+      const timing = { marginMs: leaseMarginMs, patienceMs: heartbeatIntervalMs };
+      state.lease = new LeaseLife(outcome.result.lease, timing, askedAt, outcome.result.ttlMs);
+      this.step(session);
+    });
+  }
+
+  #recordMember(session: Session, state: Registering, lease: LeaseLife): void {
+    const epoch = this.#parts.epoch.current;
+    if (epoch === undefined) return;
+    const key = memberKey(state.hello.proxy);
+    const value = encodeRecord(memberRecord(state.hello, epoch, false));
+    const compares = [
+      { key, target: 'create', equals: 0n },
+      { key: EPOCH_KEY, target: 'value', equals: encodeEpoch(epoch) },
+    ] as const;
+    this.#seatedTxn(session, state, compares, { type: 'put', key, value, lease: lease.id }, [lease.id], (revision) => {
+      this.#attach(session, state, lease, { epoch, createRevision: revision }, false);
+    });
+  }
+
+  #resume(session: Session, state: Registering, member: MemberEntry): void {
+    const { key, lease, createRevision } = member.kv;
+    const fence = { epoch: member.record.epoch, createRevision };
+    const timing = { marginMs: this.#reactor.config.leaseMarginMs, patienceMs: this.#reactor.config.heartbeatIntervalMs };
+    const attach = (): void => {
+      const life = state.lease?.id === lease ? state.lease : new LeaseLife(lease, timing, this.#reactor.now, 0);
+      this.#attach(session, state, life, fence, true);
+    };
+    const value = encodeRecord(memberRecord(state.hello, member.record.epoch, member.record.draining));
+    if (value === member.kv.value) return attach();
+    const compares = [{ key, target: 'create', equals: createRevision }] as const;
+    this.#seatedTxn(session, state, compares, { type: 'put', key, value, lease }, [lease], attach);
+  }
+
+  #attach(
+    session: Session,
+    state: Registering,
+    lease: LeaseLife,
+    fence: { readonly epoch: bigint; readonly createRevision: bigint },
+    resumed: boolean,
+  ): void {
+    const { hello, seat, since } = state;
+    assert(seat !== undefined, 'a session was attached without its seat');
+    this.ended(session);
+    session.move({
+      kind: 'attached',
+      hello,
+      incarnation: toIncarnation(fence),
+      createRevision: fence.createRevision,
+      lease,
+      seat,
+      seatFirm: true,
+      seatBusy: false,
+      seatAttempts: 0,
+      pending: new Map(),
+      heartbeat: undefined,
+    });
+    this.#parts.sessions.leased(session, lease.id);
+    this.#parts.onAttached(session, resumed, since);
+  }
+
+  /** One write on the member key that only the holder of the seat can make. */
+  #seatedTxn(
+    session: Session,
+    state: Registering,
+    compares: readonly Compare[],
+    write: TxnStep,
+    leases: readonly LeaseId[],
+    written: (revision: bigint) => void,
+  ): void {
+    const { proxy } = state.hello;
+    const modRevision = state.seat?.modRevision ?? 0n;
+    this.#txn(session, state, {
+      compares: [...compares, { key: sessionKey(proxy), target: 'mod', equals: modRevision }],
+      success: [write],
+      failure: [
+        { type: 'get', key: sessionKey(proxy) },
+        { type: 'get', key: memberKey(proxy) },
+      ],
+      leases,
+      done: ({ header, result }) => {
+        if (result.succeeded) return written(header.revision);
+        this.#seatSeen(session, state, found(result, 0));
+        state.member = found(result, 1);
+      },
+    });
+  }
+
+  #txn(
+    session: Session,
+    state: Registering,
+    txn: RegistrationTxn,
+  ): void {
+    state.busy = true;
+    const { compares, success, failure } = txn;
+    this.#reactor.txn({ compares, success, failure }, (outcome) => {
+      state.busy = false;
+      if (session.state !== state) return;
+      if (outcome.status !== 'done') return this.#failed(session, state, outcome, txn.leases);
+      txn.done(outcome);
+      if (session.state !== state) return;
+      if (outcome.result.succeeded) this.step(session);
+      else this.#again(session, state);
+    });
+  }
+
+  #request(session: Session, state: Registering, request: StoreOperation, done: (outcome: StoreOutcome) => void): void {
+    state.busy = true;
+    this.#reactor.request(request, (outcome) => {
+      state.busy = false;
+      if (session.state === state) done(outcome);
+    });
+  }
+
+  #failed(
+    session: Session,
+    state: Registering,
+    outcome: Exclude<StoreOutcome, { readonly status: 'done' }>,
+    leases: readonly LeaseId[],
+  ): void {
+    state.lastProblem = outcome.detail;
+    if (outcome.status === 'failed' && outcome.cause === 'lease-not-found') {
+      for (const lease of leases) this.#parts.lease.lost(lease);
+      if (state.lease !== undefined && leases.includes(state.lease.id)) state.lease = undefined;
+      state.member = undefined;
+    }
+    this.#again(session, state);
+  }
+
+  #again(session: Session, state: Registering): void {
+    state.attempts += 1;
+    if (state.attempts <= EAGER_ATTEMPTS && state.lastProblem === '') return this.step(session);
+    this.#reactor.after(`register-retry:${session.id}`, this.#reactor.retryDelay(state.attempts), () => this.step(session));
+  }
+
+  #expired(session: Session): void {
+    const { state } = session;
+    if (state.kind !== 'registering') return;
+    if (state.rival !== undefined) return this.#refuseDuplicate(session, state.hello, state.rival);
+    const problem = state.lastProblem === '' ? '' : `: ${state.lastProblem}`;
+    const detail = `the store at ${this.#reactor.config.storeName} does not answer${problem}; try another registry, or later`;
+    this.#parts.sessions.refuse(session, 'store-unavailable', detail);
+  }
+
+  #checkHistory(hello: CheckedHello, epoch: bigint | undefined, revision: bigint): void {
+    if (hello.newestStamp === undefined || epoch === undefined) return;
+    const detail = this.#parts.epoch.contradiction(hello.newestStamp, epoch, revision);
+    if (detail !== undefined) this.#reactor.onRestored(`proxy ${hello.proxy}: ${detail}`);
+  }
+}
+
+/**
+ * The same process, and nothing newer was ever given to it. (A store restored from a backup may hold an older
+ * incarnation of the same instance; agents have seen the newer one, so it gets a new one.)
+ */
+function isResumable(member: MemberEntry, hello: CheckedHello): boolean {
+  return member.record.nonce === hello.nonce && member.kv.lease !== 0n && member.incarnation >= hello.incarnation;
+}
+
+export function memberRecord(hello: CheckedHello, epoch: bigint, draining: boolean): MemberRecord {
+  const { nonce, peerAddress, tunnelAddress, generation, software } = hello;
+  return { nonce, peerAddress, tunnelAddress, generation, software, draining, epoch };
+}
