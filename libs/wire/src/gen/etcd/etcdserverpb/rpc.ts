@@ -173,7 +173,7 @@ export interface Compare {
     | { $case: "value"; value: Buffer }
     | { $case: "lease"; value: bigint }
     | undefined;
-  /** Every key of the range has to satisfy it; a range without keys does. */
+  /** Every key of the range has to satisfy it. No key at all reads as one whose numbers are 0 and whose value equals nothing. */
   rangeEnd: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
