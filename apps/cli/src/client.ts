@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
+import type { GrpcChannel } from '@xylem/grpc';
+import { KeyFileError, fileTlsSource } from '@xylem/identity';
+import type { FileTlsSource, TlsFiles } from '@xylem/identity';
+import type { ClientConfig } from './config.ts';
+import { CommandError, STATUS } from './exit.ts';
+
+/** The three files of an identity folder. */
+export function identityFiles(directory: string): TlsFiles {
+  return { ca: join(directory, 'ca.pem'), cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem') };
+}
+
+/** Opens the identity. Throws a CommandError that names the file and the remedy. */
+export function openIdentity(config: ClientConfig): FileTlsSource {
+  try {
+    return fileTlsSource(identityFiles(config.identityDir));
+  } catch (error) {
+    if (!(error instanceof KeyFileError)) throw error;
+    throw new CommandError(
+      STATUS.usage,
+      `identity: ${error.message}; set --identity-dir or see: xylem pki issue --help`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** Connects to the first root proxy that answers, runs, and closes. */
+export async function withRootProxy<T>(config: ClientConfig, run: (channel: GrpcChannel) => Promise<T>): Promise<T> {
+  const tls = openIdentity(config);
+  const channel = createChannel({
+    address: config.root,
+    tls,
+    serverName: config.domain,
+    connectTimeoutMs: config.timeoutMs,
+  });
+  try {
+    await channel.connect();
+    return await run(channel);
+  } catch (error) {
+    throw explained(error);
+  } finally {
+    channel.close();
+    tls.close();
+  }
+}
+
+function explained(error: unknown): unknown {
+  if (error instanceof ChannelError) {
+    return new CommandError(STATUS.unavailable, `${error.message}; try: xylem doctor`, { cause: error });
+  }
+  if (error instanceof StatusError) {
+    return new CommandError(STATUS.failed, `the root proxy answered ${error.message}`, { cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,62 @@
+import type { Duplex } from 'node:stream';
+import { FramePort, carry } from '@xylem/carrier';
+import type { GrpcChannel } from '@xylem/grpc';
+import { printable } from '@xylem/matrix';
+import { parseAuthority } from '@xylem/tunnel';
+import type { Authority, ConnectionEnd } from '@xylem/tunnel';
+import { RawFrameMethods } from '@xylem/wire';
+import { withRootProxy } from '../client.ts';
+import type { ClientConfig } from '../config.ts';
+import { CommandError, STATUS, statusOf } from '../exit.ts';
+
+/** The answer may take this much longer than the dial itself: the way there and back. */
+const OUTCOME_MARGIN_MS = 5_000;
+
+/** Reads `<node>.<leaf>[:port]`. Throws a CommandError with the remedy. */
+export function readTarget(text: string): Authority {
+  const parsed = parseAuthority(text, 'optional');
+  if (parsed.ok) return parsed.authority;
+  throw new CommandError(STATUS.usage, parsed.problem);
+}
+
+/**
+ * Carries `socket` to the node and resolves when both directions have ended in order. Rejects with a CommandError when the
+ * dial fails (status by outcome) or the connection is reset. Nothing is read before the node accepted.
+ */
+export async function connectTo(config: ClientConfig, target: Authority, socket: Duplex): Promise<void> {
+  await withRootProxy(config, async (channel) => {
+    const end = await dial(channel, target, config.timeoutMs, socket);
+    const name = `${target.node}.${target.leaf}${target.port === 0 ? '' : `:${target.port}`}`;
+    const detail = end.detail === '' ? '' : `: ${printable(end.detail)}`;
+    if (end.kind === 'not-connected') {
+      const outcome = end.outcome ?? 'tunnel-lost';
+      throw new CommandError(statusOf(outcome), `${name} ${OUTCOME_TEXT[outcome]}${detail}`);
+    }
+    if (end.kind === 'reset') {
+      throw new CommandError(
+        STATUS.failed,
+        `connection to ${name} was reset (${end.reason ?? 'unknown reason'})${detail}`,
+      );
+    }
+  });
+}
+
+function dial(channel: GrpcChannel, target: Authority, timeoutMs: number, socket: Duplex): Promise<ConnectionEnd> {
+  const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
+  frames.send({ kind: { $case: 'open', value: { target, hops: 0, traceparent: '', timeoutMs, user: '' } } });
+  return carry({ socket, frames, role: 'requester', outcomeTimeoutMs: timeoutMs + OUTCOME_MARGIN_MS }).closed;
+}
+
+const OUTCOME_TEXT = {
+  connected: 'connected',
+  refused: 'refused the connection',
+  'timed-out': 'did not answer in time',
+  denied: 'may not be dialled',
+  'no-such-node': 'is not a node of its leaf cluster',
+  'no-such-leaf': 'belongs to no known leaf cluster',
+  'leaf-offline': 'cannot be reached: no agent of its leaf cluster is attached',
+  invalid: 'is not a valid request',
+  overloaded: 'cannot be dialled now: a limit was reached',
+  unreachable: 'is unreachable from its agent',
+  'tunnel-lost': 'was being dialled when the tunnel was lost',
+} as const;

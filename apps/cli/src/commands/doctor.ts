@@ -1,0 +1,133 @@
+import { X509Certificate } from 'node:crypto';
+import { AccessService } from '@xylem/wire';
+import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
+import { KeyFileError, describeIdentity, fileTlsSource, parseIdentity } from '@xylem/identity';
+import type { FileTlsSource } from '@xylem/identity';
+import { buildMatrix, duration, printable } from '@xylem/matrix';
+import type { Matrix } from '@xylem/matrix';
+import { identityFiles } from '../client.ts';
+import type { ClientConfig } from '../config.ts';
+
+/** One line of `xylem doctor`. */
+export interface Finding {
+  readonly state: 'ok' | 'warn' | 'fail';
+  readonly what: string;
+  readonly text: string;
+}
+
+/** A user notices an hour before, a certificate of 90 days a week before. */
+const EXPIRY_WARNING_RATIO = 0.1;
+
+/** Looks at the identity, then at every configured root proxy, then at the mesh; later checks need the earlier ones. */
+export async function diagnose(config: ClientConfig, now: number, found: (finding: Finding) => void): Promise<void> {
+  const tls = checkIdentity(config, now, found);
+  if (tls === undefined) return;
+  const matrices: Matrix[] = [];
+  for (const address of config.root) {
+    const matrix = await checkRoot(config, address, tls, found);
+    if (matrix !== undefined) matrices.push(matrix);
+  }
+  const [matrix] = matrices;
+  if (matrix !== undefined) checkMesh(matrix, found);
+  tls.close();
+}
+
+function checkIdentity(
+  config: ClientConfig,
+  now: number,
+  found: (finding: Finding) => void,
+): FileTlsSource | undefined {
+  let tls: FileTlsSource;
+  try {
+    tls = fileTlsSource(identityFiles(config.identityDir));
+  } catch (error) {
+    if (!(error instanceof KeyFileError)) throw error;
+    found({ state: 'fail', what: 'identity', text: error.message });
+    return undefined;
+  }
+  const certificate = new X509Certificate(tls.current().cert);
+  const uris = (certificate.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  const identity = parseIdentity(
+    uris.map((name) => name.slice('URI:'.length)),
+    config.domain,
+  );
+  if (identity.kind === 'problem') found({ state: 'fail', what: 'identity', text: identity.detail });
+  else {
+    const state = identity.kind === 'user' ? 'ok' : 'warn';
+    const note = identity.kind === 'user' ? '' : '; root proxies serve users only';
+    found({ state, what: 'identity', text: `${describeIdentity(identity)} in ${config.identityDir}${note}` });
+  }
+  found(checkValidity(certificate, now));
+  const authority = new X509Certificate(tls.current().ca);
+  if (!certificate.verify(authority.publicKey)) {
+    found({ state: 'fail', what: 'identity', text: 'cert.pem was not signed by the authority in ca.pem beside it' });
+  }
+  return tls;
+}
+
+function checkValidity(certificate: X509Certificate, now: number): Finding {
+  const from = Date.parse(certificate.validFrom);
+  const to = Date.parse(certificate.validTo);
+  const what = 'validity';
+  if (now < from)
+    return { state: 'fail', what, text: `starts in ${duration(from - now)}; is this machine's clock right?` };
+  if (now >= to) return { state: 'fail', what, text: `ended ${duration(now - to)} ago; issue a new one` };
+  const state = to - now < (to - from) * EXPIRY_WARNING_RATIO ? 'warn' : 'ok';
+  return { state, what, text: `${duration(to - now)} left, until ${new Date(to).toISOString()}` };
+}
+
+async function checkRoot(
+  config: ClientConfig,
+  address: string,
+  tls: FileTlsSource,
+  found: (finding: Finding) => void,
+): Promise<Matrix | undefined> {
+  const what = `root ${address}`;
+  const channel = createChannel({ address, tls, serverName: config.domain, connectTimeoutMs: config.timeoutMs });
+  try {
+    const started = performance.now();
+    await channel.connect();
+    const connected = performance.now() - started;
+    const matrix = buildMatrix(await channel.unary(AccessService.getStatus, {}, config.timeoutMs));
+    found({ state: 'ok', what, text: `${printable(matrix.answeredBy)} answers, connected in ${duration(connected)}` });
+    return matrix;
+  } catch (error) {
+    if (error instanceof ChannelError)
+      found({ state: 'fail', what, text: `${error.stage}: ${printable(error.detail)}` });
+    else if (error instanceof StatusError)
+      found({ state: 'fail', what, text: `connected, but it answers ${printable(error.message)}` });
+    else throw error;
+    return undefined;
+  } finally {
+    channel.close();
+  }
+}
+
+function checkMesh(matrix: Matrix, found: (finding: Finding) => void): void {
+  const answering = printable(matrix.answeredBy);
+  found(
+    matrix.registryConnected
+      ? { state: 'ok', what: 'registry', text: `${answering} is connected` }
+      : {
+          state: 'warn',
+          what: 'registry',
+          text: `${answering} has no registry; connections go on, membership may be old`,
+        },
+  );
+  for (const { proxy, silence } of matrix.proxies) {
+    if (silence !== '') found({ state: 'warn', what: `proxy ${printable(proxy)}`, text: printable(silence) });
+  }
+  if (matrix.leaves.length === 0)
+    found({ state: 'warn', what: 'leaf clusters', text: 'no agent is attached anywhere' });
+  for (const { leaf, agents, unclaimed } of matrix.leaves) {
+    const what = `leaf ${printable(leaf)}`;
+    const count = `${agents.length} ${agents.length === 1 ? 'agent' : 'agents'}`;
+    if (unclaimed.length === 0) found({ state: 'ok', what, text: `${count}, every live root proxy claimed` });
+    else
+      found({
+        state: 'warn',
+        what,
+        text: `${count}, not claimed: ${unclaimed.map(printable).join(', ')}; see xylem status`,
+      });
+  }
+}

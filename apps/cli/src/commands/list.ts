@@ -1,0 +1,32 @@
+import type { GrpcChannel } from '@xylem/grpc';
+import { printable, table } from '@xylem/matrix';
+import { AccessService } from '@xylem/wire';
+import type { access } from '@xylem/wire';
+
+export interface ListOptions {
+  /** Only this leaf cluster; empty for all. */
+  readonly leaf: string;
+  readonly json: boolean;
+}
+
+/** The text of `xylem ls`: one line per address that can be dialled. */
+export async function listNodes(channel: GrpcChannel, deadlineMs: number, options: ListOptions): Promise<string> {
+  const response = await channel.unary(AccessService.listNodes, { leaf: options.leaf }, deadlineMs);
+  return options.json ? listJson(response) : listText(response);
+}
+
+export function listJson(response: access.ListNodesResponse): string {
+  const leaves = response.leaves.map(({ leaf, nodes }) => ({
+    leaf,
+    nodes: nodes.map(({ name, ports }) => ({ name, ports })),
+  }));
+  return `${JSON.stringify({ leaves }, null, 2)}\n`;
+}
+
+export function listText(response: access.ListNodesResponse): string {
+  const rows = response.leaves
+    .flatMap(({ leaf, nodes }) => nodes.map(({ name, ports }) => [printable(`${name}.${leaf}`), ports.join(' ')]))
+    .toSorted(([a = ''], [b = '']) => a.localeCompare(b, 'en', { numeric: true }));
+  if (rows.length === 0) return 'no nodes: no agent is attached, or none has nodes configured\n';
+  return `${table([['NODE', 'PORTS'], ...rows]).join('\n')}\n`;
+}

@@ -1,0 +1,157 @@
+import { Command, CommanderError } from 'commander';
+import { withRootProxy } from './client.ts';
+import { connectTo, readTarget } from './commands/connect.ts';
+import { diagnose } from './commands/doctor.ts';
+import type { Finding } from './commands/doctor.ts';
+import { listNodes } from './commands/list.ts';
+import { initAuthority, issueCertificate } from './commands/pki.ts';
+import { showStatus } from './commands/status.ts';
+import { VERSION, loadClientConfig } from './config.ts';
+import type { ConnectionFlags } from './config.ts';
+import { CommandError, STATUS } from './exit.ts';
+import { SERVICES } from './services.ts';
+import { StdioDuplex } from './stdio.ts';
+
+/** Where commands write; tests give their own. */
+export interface Terminal {
+  out(text: string): void;
+  readonly color: boolean;
+}
+
+const DEFAULT_DOMAIN = 'xylem.internal';
+const DEFAULT_TTL = '90d';
+
+const EXAMPLES = `
+Examples
+  ssh -o ProxyCommand='xylem connect %h:%p' web.berlin    an SSH session to node web of leaf cluster berlin
+  xylem status                                            who holds which claim, what is missing and why
+  xylem doctor                                            when something does not work
+
+Defaults for --root and --identity-dir: ~/.config/xylem/client.yaml, or XYLEM_ROOT and XYLEM_IDENTITY_DIR.
+Exit status: 0 done, 1 failed, 2 usage, 68 no such node, 69 unavailable, 75 try again later, 77 denied.`;
+
+/** The command line of `xylem`. Actions reject with CommandErrors. */
+export function createProgram(terminal: Terminal): Command {
+  const program = withConnectionOptions(new Command('xylem'))
+    .description('Reach servers behind firewalls.')
+    .version(VERSION, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this')
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .addHelpText('after', EXAMPLES)
+    .exitOverride();
+  addAccessCommands(program, terminal);
+  addPkiCommands(program, terminal);
+  for (const [name, description] of SERVICES) {
+    program
+      .command(name)
+      .description(`${description} (xylem ${name} --help)`)
+      .allowExcessArguments()
+      .allowUnknownOption();
+  }
+  return program;
+}
+
+/** Exit status of an error that came out of a command, and what to print on stderr; empty when commander did already. */
+export function explain(error: unknown): { readonly status: number; readonly text: string } {
+  if (error instanceof CommanderError) return { status: error.exitCode === 0 ? STATUS.ok : STATUS.usage, text: '' };
+  if (error instanceof CommandError) return { status: error.status, text: `xylem: ${error.message}\n` };
+  const isBug = !(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError;
+  const text = error instanceof Error ? (isBug ? (error.stack ?? error.message) : error.message) : String(error);
+  return { status: isBug ? STATUS.internal : STATUS.failed, text: `xylem: ${text}\n` };
+}
+
+function withConnectionOptions(command: Command): Command {
+  return command
+    .option('--root <host:port>', 'access address of a root proxy; several are tried in turn', append)
+    .option('--identity-dir <folder>', 'ca.pem, cert.pem and key.pem')
+    .option('--domain <name>', `trust domain (default ${DEFAULT_DOMAIN})`)
+    .option('--timeout-ms <number>', 'deadline for connecting and for a dial (default 10000)')
+    .option('--config <file>', 'settings (default ~/.config/xylem/client.yaml)');
+}
+
+function append(value: string, earlier: readonly string[] | undefined): readonly string[] {
+  return [...(earlier ?? []), value];
+}
+
+function addAccessCommands(program: Command, terminal: Terminal): void {
+  const command = (name: string, description: string): Command => {
+    return withConnectionOptions(program.command(name)).description(description);
+  };
+  command('connect <node.leaf[:port]>', "carry standard input and output to a node, as for ssh's ProxyCommand").action(
+    async (address: string, _: unknown, self: Command) => {
+      const target = readTarget(address);
+      await connectTo(loadClientConfig(flagsOf(self)), target, new StdioDuplex());
+    },
+  );
+  command('status', 'show the agent x proxy matrix')
+    .option('--json', 'as JSON')
+    .action(async (options: { json?: boolean }, self: Command) => {
+      const config = loadClientConfig(flagsOf(self));
+      const json = options.json === true;
+      terminal.out(
+        await withRootProxy(config, (root) => showStatus(root, config.timeoutMs, { json, color: terminal.color })),
+      );
+    });
+  command('ls [leaf]', 'list the nodes that can be dialled')
+    .option('--json', 'as JSON')
+    .action(async (leaf: string | undefined, options: { json?: boolean }, self: Command) => {
+      const config = loadClientConfig(flagsOf(self));
+      const json = options.json === true;
+      terminal.out(
+        await withRootProxy(config, (root) => listNodes(root, config.timeoutMs, { leaf: leaf ?? '', json })),
+      );
+    });
+  command('doctor', 'check identity, root proxies and mesh, and say what to mend').action(
+    async (_: unknown, self: Command) => {
+      let failures = 0;
+      await diagnose(loadClientConfig(flagsOf(self)), Date.now(), (finding) => {
+        if (finding.state === 'fail') failures += 1;
+        terminal.out(findingLine(finding));
+      });
+      if (failures > 0) throw new CommandError(STATUS.failed, `${failures} of the checks failed`);
+    },
+  );
+}
+
+function findingLine({ state, what, text }: Finding): string {
+  return `${state.padEnd(4)}  ${what}: ${text}\n`;
+}
+
+/** Options count wherever they stand: before the command or after it; after it wins. */
+function flagsOf(command: Command): ConnectionFlags {
+  return { ...command.parent?.opts<ConnectionFlags>(), ...command.opts<ConnectionFlags>() };
+}
+
+function addPkiCommands(program: Command, terminal: Terminal): void {
+  const pki = program.command('pki').description('certificate authority for deployments by hand').helpCommand(false);
+  pki
+    .command('init')
+    .description('make an authority in a new folder')
+    .requiredOption('--dir <folder>', 'folder of the authority')
+    .action(async (options: { dir: string }, self: Command) => {
+      terminal.out(await initAuthority(options.dir, domainOf(self)));
+    });
+  pki
+    .command('issue <kind> <name>')
+    .description('make a certificate: proxy p1, registry r1, user alice, agent berlin/a1')
+    .requiredOption('--dir <folder>', 'folder of the authority')
+    .requiredOption('--out <folder>', 'new folder for ca.pem, cert.pem and key.pem')
+    .option('--ttl <lifetime>', 'for example 90d, 12h, 30m', DEFAULT_TTL)
+    .option('--force', 'replace the certificate that is there')
+    .action(async (kind: string, name: string, options: IssueFlags, self: Command) => {
+      const { dir: directory, out, ttl, force = false } = options;
+      terminal.out(await issueCertificate({ kind, name, directory, out, ttl, force, domain: domainOf(self) }));
+    });
+}
+
+interface IssueFlags {
+  readonly dir: string;
+  readonly out: string;
+  readonly ttl: string;
+  readonly force?: boolean;
+}
+
+function domainOf(command: Command): string {
+  return command.optsWithGlobals<{ domain?: string }>().domain ?? DEFAULT_DOMAIN;
+}
