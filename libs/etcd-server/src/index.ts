@@ -1,1 +1,3 @@
-export {};
+export { StoreFileError } from './file.ts';
+export { startEtcdServer } from './server.ts';
+export type { EtcdServer, EtcdServerOptions } from './server.ts';
