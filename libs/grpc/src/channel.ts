@@ -64,15 +64,16 @@ class Channel implements GrpcChannel {
         continue;
       }
       for (const target of targets) {
+        if (this.#closed) break;
         const attempt = this.#prepare(address, target);
         failure = await this.#establish(attempt);
         if (failure === undefined) return;
         abandon(attempt);
-        if (this.#closed) throw failure;
       }
     }
+    const detail = this.#closed ? CLOSED : 'the host name has no address';
     this.close();
-    throw failure ?? new ChannelError('resolve', this.#name(), 'the host name has no address');
+    throw failure ?? new ChannelError('resolve', this.#name(), detail);
   }
 
   async #resolve({ host, port }: HostPort): Promise<readonly string[] | ChannelError> {

@@ -6,3 +6,5 @@ export type { MethodBinding, UnaryContext } from './handlers.ts';
 export { createServer } from './server.ts';
 export { failCall, onCallClosed } from './server-stream.ts';
 export { peerOf } from './peer.ts';
+export { outcomeOfStatus, reasonOfStatus, statusOfOutcome, statusOfReason } from './status.ts';
+export type { StatusCode } from './status.ts';

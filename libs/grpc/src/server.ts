@@ -1,14 +1,13 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
-import type { Http2Server } from 'node:http2';
 import type { GrpcServer, ServerFault, ServerOptions } from './api.ts';
 import { addHttp2Options, http2ServerOf } from './grpc-internals.ts';
 import type { HandlerContext, MethodBinding } from './handlers.ts';
 import { Health } from './health.ts';
 import { Listener } from './listener.ts';
-import { CONNECTION_WINDOW_BYTES, DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
+import { DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
 import { reflectionBindings } from './reflection.ts';
-import { setSessionPeer } from './server-stream.ts';
+import { Sessions } from './sessions.ts';
 import { bindUntyped } from './untyped-service.ts';
 
 /** See GrpcServer. Nothing is accepted before `listen` or `inject`; health says NOT_SERVING until `setServing(true)`. */
@@ -21,12 +20,12 @@ export function createServer(options: ServerOptions): GrpcServer {
 
   // grpc-js gets connections that are verified already, hence its insecure credentials.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const adopt = adoptSessions(http2ServerOf(server), handshakeTimeoutMs, onFault);
+  const sessions = new Sessions(http2ServerOf(server), handshakeTimeoutMs, onFault);
   const listener = new Listener({
     tls: options.tls,
     requireClientCertificate: options.requireClientCertificate ?? true,
     handshakeTimeoutMs,
-    onConnection: (connection, address) => adopt(address, () => injector.injectConnection(connection)),
+    onConnection: (connection, address) => sessions.start(address, () => injector.injectConnection(connection)),
     onFault,
   });
   let closing: Promise<void> | undefined;
@@ -34,7 +33,13 @@ export function createServer(options: ServerOptions): GrpcServer {
     listen: (address) => listener.listen(address),
     inject: (connection: Duplex, source?: string) => listener.inject(connection, source),
     setServing: (serving) => health.setServing(serving),
-    close: (limitMs) => (closing ??= close(server, listener, health, limitMs)),
+    close: (limitMs) => (closing ??= (async () => {
+      listener.stop();
+      health.stop();
+      await sessions.finish(limitMs);
+      listener.destroyConnections();
+      server.forceShutdown();
+    })()),
   };
 }
 
@@ -67,43 +72,4 @@ function bindServices(server: Server, options: ServerOptions, onFault: (fault: S
 /** `/package.Service/Method` -> `package.Service` */
 function serviceOf(path: string): string {
   return path.slice(1, path.lastIndexOf('/'));
-}
-
-/** Prepares each HTTP/2 session as it starts. Returns a function that starts one and says whose it is. */
-function adoptSessions(
-  http2Server: Http2Server,
-  settingsTimeoutMs: number,
-  onFault: (fault: ServerFault) => void,
-): (address: string, start: () => void) => void {
-  let starting = 'unknown';
-  http2Server.on('session', (session) => {
-    const { address } = setSessionPeer(session, starting);
-    // Settings set the window of streams only; the connection's own is raised by a WINDOW_UPDATE.
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    const silent = setTimeout(() => {
-      onFault({ kind: 'session', where: address, cause: new Error('no HTTP/2 settings before the deadline') });
-      session.destroy();
-    }, settingsTimeoutMs);
-    session.once('remoteSettings', () => clearTimeout(silent));
-    session.once('close', () => clearTimeout(silent));
-    session.on('error', (cause) => onFault({ kind: 'session', where: address, cause }));
-  });
-  return (address, start) => {
-    // Node creates the session, and emits it, within this call.
-    starting = address;
-    start();
-    starting = 'unknown';
-  };
-}
-
-async function close(server: Server, listener: Listener, health: Health, limitMs: number): Promise<void> {
-  listener.stop();
-  health.stop();
-  const finished = Promise.withResolvers<void>();
-  const limit = setTimeout(finished.resolve, limitMs);
-  server.tryShutdown(() => finished.resolve());
-  await finished.promise;
-  clearTimeout(limit);
-  listener.destroyConnections();
-  server.forceShutdown();
 }

@@ -28,7 +28,7 @@ function pemOfKey(der: ArrayBuffer): string {
   return `-----BEGIN PRIVATE KEY-----\n${Buffer.from(der).toString('base64')}\n-----END PRIVATE KEY-----\n`;
 }
 
-export async function makeAuthority(name = 'test CA'): Promise<TestAuthority> {
+export async function makeAuthority(name = `test CA ${serial}`): Promise<TestAuthority> {
   x509.cryptoProvider.set(webcrypto);
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
