@@ -41,6 +41,6 @@ function inForegroundOfTerminal() {
     const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? [];
     return fields[2] !== undefined && fields[2] === fields[5];
   } catch {
-    return process.stdin.isTTY === true;
+    return process.stdin.isTTY;
   }
 }

@@ -54,7 +54,7 @@ function readPackages(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8')).packages;
   } catch (error) {
-    throw new CannotGoOn(`Cannot read ${file}: ${error instanceof Error ? error.message : error}.`);
+    throw new CannotGoOn(`Cannot read ${file}: ${error instanceof Error ? error.message : String(error)}.`);
   }
 }
 

@@ -1,6 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { once } from 'node:events';
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { spec } from 'node:test/reporters';
 
 import { ensureHostTools, searchPath } from './host-tools.ts';
@@ -58,9 +57,7 @@ async function report(root: string, phases: readonly TestPhase[]): Promise<TestO
     yield* runPhases(phases, { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, count });
     yield* closingEvents(counts, performance.now() - startedAt);
   };
-  const output = Readable.from(events()).compose(new spec());
-  output.pipe(process.stdout, { end: false });
-  await once(output, 'end');
+  await pipeline(events, new spec(), process.stdout, { end: false });
   process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   return { counts, problem: interrupted.signal.aborted ? 'The tests were interrupted.' : undefined };
 }

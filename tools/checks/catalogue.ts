@@ -1,0 +1,60 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { boundaries } from './boundaries.ts';
+import type { Check } from './check.ts';
+import { commandOutcome } from './command.ts';
+import { lockfile } from './lockfile.ts';
+import { generated, protoBreaking, protoLint } from './proto.ts';
+import { tidy } from './tidy.ts';
+
+const format: Check = {
+  name: 'format',
+  purpose: 'oxfmt would change nothing',
+  run: (root) => commandOutcome(root, 'oxfmt', ['--list-different']),
+  fix: (root) => commandOutcome(root, 'oxfmt', []),
+};
+
+const lint: Check = {
+  name: 'lint',
+  purpose: 'oxlint with type information finds nothing',
+  run: (root) =>
+    commandOutcome(root, 'oxlint', [
+      '--type-aware',
+      '--report-unused-disable-directives',
+      '--deny-warnings',
+      '-f',
+      'unix',
+    ]),
+  fix: (root) => commandOutcome(root, 'oxlint', ['--type-aware', '--fix']),
+};
+
+const typecheck: Check = {
+  name: 'typecheck',
+  purpose: 'every project compiles, cores without any environment',
+  run: (root) => commandOutcome(root, 'nx', ['run-many', '-t', 'typecheck', '--output-style=static']),
+};
+
+const simulation: Check = {
+  name: 'simulation',
+  purpose: 'a few seeds of every simulated scenario keep their promises',
+  run: async (root) => {
+    const program = join(root, 'apps/sim/src/main.ts');
+    if (!existsSync(program)) return { kind: 'passed', note: 'there is no simulator yet' };
+    return commandOutcome(root, process.execPath, [program, '--smoke']);
+  },
+};
+
+/** Everything that `npm run verify` checks before it runs the tests, quick ones first. */
+export const CHECKS: readonly Check[] = [
+  format,
+  lint,
+  tidy,
+  boundaries,
+  protoLint,
+  protoBreaking,
+  generated,
+  lockfile,
+  typecheck,
+  simulation,
+];

@@ -1,0 +1,43 @@
+import { spawn } from 'node:child_process';
+import { delimiter, join } from 'node:path';
+
+import type { CheckOutcome } from './check.ts';
+
+export interface CommandResult {
+  readonly ok: boolean;
+  /** stdout and stderr as they came. */
+  readonly output: string;
+}
+
+const DEADLINE_MS = 10 * 60_000;
+
+/** Runs a program of node_modules/.bin, or of PATH, with no stdin; resolves also where it fails or is not there. */
+export function runCommand(root: string, command: string, args: readonly string[], cwd = root): Promise<CommandResult> {
+  const path = [join(root, 'node_modules', '.bin'), process.env['PATH'] ?? ''].join(delimiter);
+  const env = {
+    ...process.env,
+    PATH: path,
+    NX_DAEMON: 'false',
+    NX_NO_CLOUD: 'true',
+    NO_COLOR: '1',
+    FORCE_COLOR: undefined,
+  };
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: DEADLINE_MS });
+    const chunks: string[] = [];
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => chunks.push(text));
+    }
+    child.once('error', (error) => resolve({ ok: false, output: `Cannot run ${command}: ${error.message}` }));
+    child.once('close', (code, signal) => {
+      if (signal !== null) chunks.push(`\n${command} was ended by ${signal}`);
+      resolve({ ok: code === 0, output: chunks.join('').trim() });
+    });
+  });
+}
+
+/** The outcome of a check that is one command. */
+export async function commandOutcome(root: string, command: string, args: readonly string[]): Promise<CheckOutcome> {
+  const { ok, output } = await runCommand(root, command, args);
+  return ok ? { kind: 'passed' } : { kind: 'failed', output: output.replaceAll(`${root}/`, '') };
+}
