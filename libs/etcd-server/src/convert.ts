@@ -193,7 +193,10 @@ export function fromPut(result: Extract<OpResult, { type: 'put' }>, headerOf: He
   return { header: headerOf(result.revision), prevKv: result.prevKv && fromKeyValue(result.prevKv) };
 }
 
-export function fromDelete(result: Extract<OpResult, { type: 'deleteRange' }>, headerOf: HeaderOf): etcd.DeleteRangeResponse {
+export function fromDelete(
+  result: Extract<OpResult, { type: 'deleteRange' }>,
+  headerOf: HeaderOf,
+): etcd.DeleteRangeResponse {
   const { revision, deleted, prevKvs } = result;
   return { header: headerOf(revision), deleted: BigInt(deleted), prevKvs: prevKvs.map(fromKeyValue) };
 }

@@ -91,7 +91,8 @@ export class Engine {
   }
 
   #collect(): void {
-    for (let change = this.store.pollChange(); change !== undefined; change = this.store.pollChange()) this.#changes.push(change);
+    for (let change = this.store.pollChange(); change !== undefined; change = this.store.pollChange())
+      this.#changes.push(change);
   }
 
   #schedule(): void {
@@ -121,7 +122,8 @@ export class Engine {
   }
 
   #wakeReaders(): void {
-    for (let id = this.store.pollReadyWatch(); id !== undefined; id = this.store.pollReadyWatch()) this.#readers.get(id)?.();
+    for (let id = this.store.pollReadyWatch(); id !== undefined; id = this.store.pollReadyWatch())
+      this.#readers.get(id)?.();
   }
 
   /** Due leases may only make the timer early: a later time is armed when the early one has passed. */
@@ -137,6 +139,9 @@ export class Engine {
 
   #onTimer(): void {
     this.#timerAt = Infinity;
-    this.execute((store, now) => store.advance(now), () => undefined);
+    this.execute(
+      (store, now) => store.advance(now),
+      () => undefined,
+    );
   }
 }

@@ -159,7 +159,10 @@ function load(path: string, now: Instant): OpenedStore {
     if (compactRevision === undefined || clusterId === undefined || memberId === undefined) {
       throw damaged(path, 'a fact is missing');
     }
-    const state = replayState({ writes: readWrites(path, database), leases: readLeases(database), compactRevision }, now);
+    const state = replayState(
+      { writes: readWrites(path, database), leases: readLeases(database), compactRevision },
+      now,
+    );
     return { file: new SqliteFile(database), state, identity: { clusterId, memberId } };
   } catch (error) {
     database.close();
@@ -190,7 +193,9 @@ export class SqliteFile implements StoreFile {
 
   /** Bytes of the database, without its log. */
   get sizeBytes(): number {
-    const row = this.#database.prepare('SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size').get();
+    const row = this.#database
+      .prepare('SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size')
+      .get();
     return Number(row?.['bytes'] ?? 0);
   }
 
@@ -224,7 +229,6 @@ export class SqliteFile implements StoreFile {
       case 'compacted':
         for (const { modRevision, sub } of change.dropped) this.#deleteWrite.run(modRevision, sub);
         this.#setFact.run(change.revision, COMPACT_REVISION);
-        return;
     }
   }
 
@@ -268,7 +272,8 @@ function* readWrites(path: string, database: DatabaseSync): Iterable<StoreEvent>
   for (const row of statement.iterate()) {
     const { revision: modRevision, key: bytes, value, create_revision: createRevision, version, lease } = row;
     const sub = Number(row['sub']);
-    if (typeof modRevision !== 'bigint' || !(bytes instanceof Uint8Array)) throw damaged(path, 'a write has no revision or key');
+    if (typeof modRevision !== 'bigint' || !(bytes instanceof Uint8Array))
+      throw damaged(path, 'a write has no revision or key');
     const key = storedKey(path, bytes);
     if (value === null) {
       yield { type: 'delete', kv: { key, modRevision, sub } };
@@ -304,9 +309,15 @@ function explain(path: string, error: unknown): StoreFileError {
     case SQLITE_CANTOPEN:
     case 'EACCES':
     case 'EPERM':
-      return new StoreFileError(`${path} cannot be opened for reading and writing; give this user the rights to it`, cause);
+      return new StoreFileError(
+        `${path} cannot be opened for reading and writing; give this user the rights to it`,
+        cause,
+      );
     default:
-      return new StoreFileError(`${path} cannot be used (${message}); give another data directory or repair this one`, cause);
+      return new StoreFileError(
+        `${path} cannot be used (${message}); give another data directory or repair this one`,
+        cause,
+      );
   }
 }
 

@@ -1,6 +1,4 @@
-import { status } from '@grpc/grpc-js';
-import type { ServiceError, sendUnaryData } from '@grpc/grpc-js';
-import { Metadata } from '@grpc/grpc-js';
+import type { sendUnaryData } from '@grpc/grpc-js';
 import { ERRORS, StoreError } from '@xylem/store';
 import type { Instant, Outcome, Store } from '@xylem/store';
 import type { etcd } from '@xylem/wire';
@@ -8,16 +6,10 @@ import { fromDelete, fromPut, fromRange, fromTxn, toDelete, toPut, toRange, toTx
 import type { HeaderOf } from './convert.ts';
 import { StorageError } from './engine.ts';
 import type { Engine } from './engine.ts';
+import { toServiceError } from './streams.ts';
 
 /** etcd's bound on one request: 1.5 MiB. */
 export const MAX_REQUEST_BYTES = 1_572_864;
-
-/** The status that an error of ours is answered with. */
-export function toServiceError(error: StoreError | StorageError): ServiceError {
-  const code = error instanceof StoreError ? error.code : status.UNAVAILABLE;
-  const details = error instanceof StoreError ? error.message : `etcdserver: ${error.message}`;
-  return Object.assign(new Error(details), { code, details, metadata: new Metadata() });
-}
 
 /** Runs one operation and answers with its encoded result or its error. */
 export function answer<T, Response>(

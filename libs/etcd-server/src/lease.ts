@@ -4,9 +4,11 @@ import type { HeaderOf } from './convert.ts';
 import { fromKey } from './convert.ts';
 import { StorageError } from './engine.ts';
 import type { Engine } from './engine.ts';
-import { answer, toServiceError } from './kv.ts';
+import { answer } from './kv.ts';
+import { toServiceError } from './streams.ts';
+import type { OpenStreams } from './streams.ts';
 
-export function leaseHandlers(engine: Engine, headerOf: HeaderOf): etcd.LeaseServer {
+export function leaseHandlers(engine: Engine, headerOf: HeaderOf, streams: OpenStreams): etcd.LeaseServer {
   const header = (): etcd.ResponseHeader => headerOf(engine.store.revision);
   return {
     leaseGrant: ({ request: { ID, TTL } }, callback) => {
@@ -25,7 +27,10 @@ export function leaseHandlers(engine: Engine, headerOf: HeaderOf): etcd.LeaseSer
         (revision) => ({ header: headerOf(revision) }),
       );
     },
-    leaseKeepAlive: (call) => keepAlive(engine, header, call),
+    leaseKeepAlive: (call) => {
+      streams.add(call);
+      keepAlive(engine, header, call);
+    },
     leaseTimeToLive: ({ request: { ID, keys } }, callback) => {
       answer(
         engine,
@@ -77,6 +82,10 @@ function keepAlive(
   call.on('cancelled', close);
   call.on('error', close);
   // Answers still under way are given first: they are before this in the engine's order.
-  call.on('end', () => engine.execute(() => undefined, () => open && call.end()));
+  call.on('end', () => {
+    const end = (): void => {
+      if (open) call.end();
+    };
+    engine.execute(() => undefined, end);
+  });
 }
-

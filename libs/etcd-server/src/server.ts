@@ -10,6 +10,7 @@ import { kvHandlers, MAX_REQUEST_BYTES } from './kv.ts';
 import { leaseHandlers } from './lease.ts';
 import { clusterHandlers, maintenanceHandlers } from './maintenance.ts';
 import type { MemberInfo } from './maintenance.ts';
+import { OpenStreams } from './streams.ts';
 import { watchHandlers } from './watch.ts';
 
 export interface EtcdServerOptions {
@@ -95,7 +96,8 @@ async function serve(
     endpoint: () => `${scheme}://${address}`,
     fileBytes: () => opened?.file.sizeBytes ?? 0,
   };
-  addServices(server, engine, info, options.progressIntervalMs ?? 600_000);
+  const streams = new OpenStreams();
+  addServices(server, engine, info, streams, options.progressIntervalMs ?? 600_000);
   try {
     address = `${bracketed(hostOf(listen))}:${await bind(server, listen, options)}`;
   } catch (error) {
@@ -104,6 +106,7 @@ async function serve(
   }
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
+    streams.endAll();
     await shutDown(server);
     engine.close();
     clock.stop();
@@ -111,17 +114,27 @@ async function serve(
   return { endpoint: info.endpoint(), address, close: () => (closing ??= close()) };
 }
 
-function addServices(server: Server, engine: Engine, info: MemberInfo, progressIntervalMs: number): void {
+function addServices(
+  server: Server,
+  engine: Engine,
+  info: MemberInfo,
+  streams: OpenStreams,
+  progressIntervalMs: number,
+): void {
   const { clusterId, memberId } = info.identity;
   const headerOf: HeaderOf = (revision) => ({ clusterId, memberId, revision, raftTerm: RAFT_TERM });
   server.addService(etcd.KVService, kvHandlers(engine, headerOf));
-  server.addService(etcd.WatchService, watchHandlers(engine, headerOf, progressIntervalMs));
-  server.addService(etcd.LeaseService, leaseHandlers(engine, headerOf));
+  server.addService(etcd.WatchService, watchHandlers(engine, headerOf, streams, progressIntervalMs));
+  server.addService(etcd.LeaseService, leaseHandlers(engine, headerOf, streams));
   server.addService(etcd.ClusterService, clusterHandlers(info, headerOf));
   server.addService(etcd.MaintenanceService, maintenanceHandlers(engine, info, headerOf));
 }
 
-function configOf({ keepRevisions = 10_000, quotaBytes = 256 * 1024 * 1024, ...options }: EtcdServerOptions): StoreConfig {
+function configOf({
+  keepRevisions = 10_000,
+  quotaBytes = 256 * 1024 * 1024,
+  ...options
+}: EtcdServerOptions): StoreConfig {
   return {
     keepRevisions,
     quotaBytes,
@@ -142,7 +155,12 @@ function bind(server: Server, listen: string, { tls }: EtcdServerOptions): Promi
   return new Promise((resolve, reject) => {
     server.bindAsync(listen, credentials, (error, port) => {
       if (error === null) resolve(port);
-      else reject(new Error(`store.listen ${listen}: cannot listen there (${reasonOf(error)}); give another address`, { cause: error }));
+      else
+        reject(
+          new Error(`store.listen ${listen}: cannot listen there (${reasonOf(error)}); give another address`, {
+            cause: error,
+          }),
+        );
     });
   });
 }
@@ -153,7 +171,7 @@ function reasonOf(error: Error): string {
   return error.message.split('\n', 1)[0] ?? '';
 }
 
-/** Lets calls end for a moment, then ends them: watches never end by themselves. */
+/** Lets calls end for a moment, then ends them. */
 async function shutDown(server: Server): Promise<void> {
   await new Promise<void>((resolve) => {
     const limit = setTimeout(() => server.forceShutdown(), CLOSE_LIMIT_MS);

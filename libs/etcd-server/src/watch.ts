@@ -6,7 +6,8 @@ import { fromEvent, toWatch } from './convert.ts';
 import type { HeaderOf } from './convert.ts';
 import { StorageError } from './engine.ts';
 import type { Engine } from './engine.ts';
-import { toServiceError } from './kv.ts';
+import { toServiceError } from './streams.ts';
+import type { OpenStreams } from './streams.ts';
 
 /** Events are read from the store in pieces of about this many bytes, a few of which wait in the stream: see docs/LIMITS.md. */
 const PIECE_BYTES = 256 * 1024;
@@ -27,9 +28,15 @@ interface Watch {
 
 type WatchCall = ServerDuplexStream<etcd.WatchRequest, etcd.WatchResponse>;
 
-export function watchHandlers(engine: Engine, headerOf: HeaderOf, progressIntervalMs: number): etcd.WatchServer {
+export function watchHandlers(
+  engine: Engine,
+  headerOf: HeaderOf,
+  streams: OpenStreams,
+  progressIntervalMs: number,
+): etcd.WatchServer {
   return {
     watch: (call) => {
+      streams.add(call);
       new WatchStream(engine, headerOf, call).start(progressIntervalMs);
     },
   };
@@ -103,8 +110,7 @@ class WatchStream {
       case 'progressRequest':
         this.#progressAsked = true;
         return this.#pump();
-      case undefined:
-        return;
+      case undefined: // nothing asked
     }
   }
 

@@ -137,5 +137,7 @@ function expiry(grant: LeaseGrant, now: Instant): Instant {
 }
 
 function idsByExpiry(leases: Lease[]): readonly bigint[] {
-  return leases.sort((left, right) => left.expiresAt - right.expiresAt || (left.id < right.id ? -1 : 1)).map(({ id }) => id);
+  return leases
+    .sort((left, right) => left.expiresAt - right.expiresAt || (left.id < right.id ? -1 : 1))
+    .map(({ id }) => id);
 }

@@ -135,7 +135,8 @@ export class Store {
 
   txn(request: TxnRequest, now: Instant): Outcome<TxnResult> {
     this.advance(now);
-    const error = checkTxn(request, this.#config.maxTxnOps ?? 128) ?? (hasPut(request) ? this.#spaceError() : undefined);
+    const error =
+      checkTxn(request, this.#config.maxTxnOps ?? 128) ?? (hasPut(request) ? this.#spaceError() : undefined);
     if (error !== undefined) return error;
     return this.#write(now, (txn) => applyTxn(this.#keyspace, this.#leases, txn, request));
   }
@@ -153,7 +154,8 @@ export class Store {
     const error = this.#spaceError();
     if (error !== undefined) return error;
     const grant = this.#leases.grant(id, ttlSeconds, this.#random, now);
-    if (!(grant instanceof StoreError)) this.#journal({ type: 'leaseGranted', id: grant.id, ttlSeconds: grant.ttlSeconds });
+    if (!(grant instanceof StoreError))
+      this.#journal({ type: 'leaseGranted', id: grant.id, ttlSeconds: grant.ttlSeconds });
     return grant;
   }
 
@@ -276,7 +278,11 @@ export class Store {
     if (due === undefined || keepMs === undefined || now < due) return;
     const { history } = this.#keyspace;
     let number = history.oldest.number;
-    for (let next = history.get(number + 1n); next !== undefined && next.at <= now - keepMs; next = history.get(number + 1n)) {
+    for (
+      let next = history.get(number + 1n);
+      next !== undefined && next.at <= now - keepMs;
+      next = history.get(number + 1n)
+    ) {
       number = next.number;
     }
     this.#compact(number);

@@ -47,7 +47,9 @@ export function checkDelete(request: DeleteRangeRequest): StoreError | undefined
 /** Checks of a transaction that need no keys: its size, its operations, and that no key is written twice. */
 export function checkTxn(request: TxnRequest, maxOps: number): StoreError | undefined {
   return (
-    checkShape(request, maxOps) ?? errorOf(writtenKeys(request.success ?? [])) ?? errorOf(writtenKeys(request.failure ?? []))
+    checkShape(request, maxOps) ??
+    errorOf(writtenKeys(request.success ?? [])) ??
+    errorOf(writtenKeys(request.failure ?? []))
   );
 }
 
@@ -55,7 +57,10 @@ function errorOf(outcome: Outcome<unknown>): StoreError | undefined {
   return outcome instanceof StoreError ? outcome : undefined;
 }
 
-function checkShape({ compare: compares = [], success = [], failure = [] }: TxnRequest, maxOps: number): StoreError | undefined {
+function checkShape(
+  { compare: compares = [], success = [], failure = [] }: TxnRequest,
+  maxOps: number,
+): StoreError | undefined {
   const ops = Math.max(compares.length, success.length, failure.length);
   if (ops > maxOps) return ERRORS.tooManyOps;
   if (compares.some((condition) => condition.key === '')) return ERRORS.emptyKey;
@@ -127,7 +132,12 @@ function isDeleted(deletes: readonly KeyRange[], key: Key): boolean {
 }
 
 /** Runs a checked transaction inside `txn`, all or nothing: an error means that nothing was written. */
-export function applyTxn(keyspace: Keyspace, leases: LeaseLookup, txn: WriteTxn, request: TxnRequest): Outcome<TxnResult> {
+export function applyTxn(
+  keyspace: Keyspace,
+  leases: LeaseLookup,
+  txn: WriteTxn,
+  request: TxnRequest,
+): Outcome<TxnResult> {
   const decided = decide(keyspace, request);
   const error = checkPuts(keyspace, leases, decided) ?? checkRanges(keyspace, decided);
   if (error !== undefined) return error;

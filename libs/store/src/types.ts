@@ -33,7 +33,9 @@ export interface Tombstone {
 }
 
 /** One write; the writes of a revision are in order of `sub`. */
-export type StoreEvent = { readonly type: 'put'; readonly kv: KeyValue } | { readonly type: 'delete'; readonly kv: Tombstone };
+export type StoreEvent =
+  | { readonly type: 'put'; readonly kv: KeyValue }
+  | { readonly type: 'delete'; readonly kv: Tombstone };
 
 export type SortTarget = 'key' | 'version' | 'create' | 'mod' | 'value';
 

@@ -35,7 +35,10 @@ test('a cluster of three goes on without one member', { timeout: 30_000 }, async
 });
 
 test('a missing program is named together with its Debian package', () => {
-  assert.throws(() => programPath('no-such-etcd', 'etcd-server'), /no-such-etcd was not found.*apt-get install etcd-server/);
+  assert.throws(
+    () => programPath('no-such-etcd', 'etcd-server'),
+    /no-such-etcd was not found.*apt-get install etcd-server/,
+  );
 });
 
 test('etcd and its folder go when the process that started it is killed', { timeout: 20_000 }, async () => {
@@ -45,11 +48,19 @@ test('etcd and its folder go when the process that started it is killed', { time
     console.log(etcd.endpoint);
     setInterval(() => undefined, 1000);
   `;
-  const owner = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const owner = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const endpoint = await new Promise<string>((resolve) => {
     owner.stdout.setEncoding('utf8').once('data', (text: string) => resolve(text.trim()));
   });
   assert.equal((await fetch(`${endpoint}/health`)).status, 200);
   owner.kill('SIGKILL');
-  while (await fetch(`${endpoint}/health`).then(() => true, () => false)) await new Promise((resolve) => setImmediate(resolve));
+  while (
+    await fetch(`${endpoint}/health`).then(
+      () => true,
+      () => false,
+    )
+  )
+    await new Promise((resolve) => setImmediate(resolve));
 });
