@@ -1,5 +1,19 @@
 export * from './shared/ids.ts';
 export * from './shared/time.ts';
 export * from './shared/gossip.ts';
+export * from './shared/gossip-view.ts';
 export * from './leaf/types.ts';
+export { defaultLeafConfig } from './leaf/defaults.ts';
+export { StampedKnowledge, type AdmitGossip, type Knowledge, type Verdict } from './leaf/knowledge.ts';
+export { LeafDiscovery } from './leaf/leaf-discovery.ts';
 export * from './root/types.ts';
+export { defaultRootConfig } from './root/defaults.ts';
+export { RootDiscovery } from './root/root-discovery.ts';
+export { serverNameFor, proxyOfServerName } from './shared/steering.ts';
+export {
+  Liveness,
+  type LivenessConfig,
+  type LivenessEffect,
+  type LivenessEvent,
+  type LivenessStatus,
+} from './shared/liveness.ts';

@@ -19,7 +19,12 @@ import type { PoolEntryStatus } from './types.ts';
 
 export type Phase =
   | { readonly kind: 'seeking' }
-  | { readonly kind: 'dialling'; readonly dial: DialId; readonly wanted: boolean }
+  | {
+      readonly kind: 'dialling';
+      readonly dial: DialId;
+      /** Set when a sibling holds the proxy and the dial only looks whether it still does. */
+      readonly sibling: AgentId | undefined;
+    }
   | {
       readonly kind: 'backoff';
       readonly until: Instant;
@@ -73,7 +78,8 @@ export function assertMove(proxy: ProxyId, from: PhaseKind, to: PhaseKind): void
 
 /** Whether a dial would be for an entry in this phase. */
 export function isWanted(phase: Phase): boolean {
-  return phase.kind === 'seeking' || (phase.kind === 'backoff' && !phase.asked) || (phase.kind === 'dialling' && phase.wanted);
+  if (phase.kind === 'backoff') return !phase.asked;
+  return phase.kind === 'seeking' || (phase.kind === 'dialling' && phase.sibling === undefined);
 }
 
 /** The tunnel that carries the phase, if it has one. */

@@ -96,6 +96,8 @@ export type LeafEffect =
 export type CloseReason =
   /** Another agent of the leaf cluster serves this proxy and no standby is needed here. */
   | 'claim-held'
+  /** This agent has a tunnel to the same proxy already. */
+  | 'duplicate'
   /** A better tunnel to the same proxy took over. */
   | 'replaced'
   /** The proxy drains and its replacement is claimed, or the drain deadline came. */
