@@ -1,0 +1,258 @@
+import type { KeyValue, StoreEvent, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation } from '@xylem/membership';
+import { Store, StoreError, key } from '@xylem/store';
+import type { RequestOp, StoreState, WatchId } from '@xylem/store';
+import type { Host } from './host.ts';
+import { KeyedRandom } from './random.ts';
+import type { Scheduled, Scheduler } from './scheduler.ts';
+import { failureOf, fromResponse, fromStored, toCompare, toRequestOp } from './store-codec.ts';
+
+/** How the store misbehaves now. All of it has been seen of real etcd clusters. */
+export interface StoreLies {
+  /** No request is answered: quorum lost. */
+  down: boolean;
+  /** Chance that a request is executed and its answer lost, or lost before it was executed: both look alike. */
+  unknownOutcome: number;
+  /** Chance that a keepalive of a lease that is gone is acknowledged all the same. */
+  lyingKeepalive: number;
+  /** Added to each watch delivery, at most. */
+  watchLagMs: number;
+}
+
+interface Watcher {
+  readonly host: Host;
+  readonly generation: number;
+  readonly handlers: WatchHandlers;
+  readonly random: KeyedRandom;
+  lastDelivery: number;
+}
+
+export interface WatchHandlers {
+  onOpened(): void;
+  onAdvanced(revision: bigint, events: readonly StoreEvent[]): void;
+  onCompacted(): void;
+  onLost(detail: string): void;
+}
+
+const MIN_DELAY_MS = 0.3;
+const MAX_DELAY_MS = 4;
+const WATCH_BATCH_BYTES = 1 << 20;
+const CLUSTER = 7n;
+
+/** The store of a simulated deployment: the product's own MVCC core behind delays, failures and lies. */
+export class StoreModel {
+  readonly lies: StoreLies = { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 };
+  readonly #scheduler: Scheduler;
+  readonly #random: KeyedRandom;
+  readonly #watchers = new Map<WatchId, Watcher>();
+  #store: Store;
+  #term = 1n;
+  #expiry: Scheduled | undefined;
+
+  constructor(seed: number, scheduler: Scheduler) {
+    this.#scheduler = scheduler;
+    this.#random = new KeyedRandom(seed, 'store');
+    this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, 0);
+  }
+
+  /** For checkers: the truth, without delay. */
+  get store(): Store {
+    return this.#store;
+  }
+
+  snapshot(): StoreState {
+    return this.#store.snapshot();
+  }
+
+  /** Every key under a prefix as it is now. */
+  list(prefix: string, end: string): readonly KeyValue[] {
+    const answer = this.#store.range({ key: key(prefix), rangeEnd: key(end) });
+    return answer instanceof StoreError ? [] : answer.kvs.map(fromStored);
+  }
+
+  request(host: Host, operation: StoreOperation, timeoutMs: number, reply: (outcome: StoreOutcome) => void): void {
+    const answer = host.bind(reply);
+    const unknown = (detail: string): void => void this.#scheduler.after(timeoutMs, () => answer({ status: 'unknown', detail }));
+    if (this.lies.down) return unknown('the store did not answer');
+    const lost = this.#random.chance('unknown', this.lies.unknownOutcome);
+    if (lost && this.#random.chance('lost-before', 0.5)) return unknown('the request was lost');
+    this.#later(() => {
+      if (this.lies.down) return unknown('the store stopped answering');
+      const outcome = this.#execute(operation);
+      if (lost) return unknown('the answer was lost');
+      this.#later(() => answer(outcome));
+    });
+  }
+
+  keepAlive(host: Host, lease: bigint, reply: (ttlMs: number) => void): void {
+    const answer = host.bind(reply);
+    if (this.lies.down) return;
+    this.#later(() => {
+      if (this.lies.down) return;
+      const grant = this.#store.keepLeaseAlive(lease, this.#scheduler.now);
+      this.#changed();
+      const lie = grant === undefined && this.#random.chance('keepalive', this.lies.lyingKeepalive);
+      const ttlMs = lie ? 10_000 : Number(grant?.ttlSeconds ?? 0n) * 1_000;
+      this.#later(() => answer(ttlMs));
+    });
+  }
+
+  /** Opens a watch over [from, end); returns the way to close it. */
+  watch(host: Host, from: string, end: string, startRevision: bigint, handlers: WatchHandlers): () => void {
+    let closed = false;
+    let id: WatchId | undefined;
+    const generation = host.generation;
+    const lost = host.bind(() => {
+      if (!closed) handlers.onLost('the store does not answer');
+    });
+    this.#later(() => {
+      if (closed || host.generation !== generation) return;
+      if (this.lies.down) return lost();
+      const created = this.#store.createWatch({ key: key(from), rangeEnd: key(end), startRevision });
+      if (created instanceof StoreError) return lost();
+      id = created;
+      const random = new KeyedRandom(0, `watch/${host.name}/${String(id)}`);
+      this.#watchers.set(id, { host, generation, handlers, random, lastDelivery: this.#scheduler.now });
+      this.#deliver(id, () => handlers.onOpened());
+      this.#changed();
+    });
+    return () => {
+      closed = true;
+      if (id === undefined) return;
+      this.#watchers.delete(id);
+      this.#store.cancelWatch(id);
+    };
+  }
+
+  /** Breaks every watch, as a restart of the store does. */
+  breakWatches(detail: string): void {
+    for (const [id, watcher] of this.#watchers) {
+      this.#watchers.delete(id);
+      this.#store.cancelWatch(id);
+      this.#schedule(watcher, () => watcher.handlers.onLost(detail));
+    }
+  }
+
+  compact(): void {
+    this.#store.compact(this.#store.revision, this.#scheduler.now);
+    this.#changed();
+  }
+
+  /** A new leader renews every lease. */
+  changeLeader(): void {
+    this.#term += 1n;
+    for (const lease of this.#store.leases(this.#scheduler.now)) this.#store.keepLeaseAlive(lease, this.#scheduler.now);
+    this.breakWatches('leader changed');
+    this.#changed();
+  }
+
+  /** Revokes one lease that was kept alive (etcd issue 15247: a slow old leader does that). */
+  revokeWrongly(): boolean {
+    const leases = this.#store.leases(this.#scheduler.now);
+    if (leases.length === 0) return false;
+    this.#store.revokeLease(this.#random.pick('revoke', leases), this.#scheduler.now);
+    this.#changed();
+    return true;
+  }
+
+  /** Puts an older state in place of the present one, as an operator does with a backup. */
+  restore(state: StoreState): void {
+    this.breakWatches('store restored');
+    this.#term += 1n;
+    this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, this.#scheduler.now, state);
+    this.#changed();
+  }
+
+  #later(work: () => void): void {
+    this.#scheduler.after(this.#random.between('delay', MIN_DELAY_MS, MAX_DELAY_MS), work);
+  }
+
+  #execute(operation: StoreOperation): StoreOutcome {
+    const now = this.#scheduler.now;
+    const result = this.#apply(operation, now);
+    this.#changed();
+    if (result instanceof StoreError) return { status: 'failed', cause: failureOf(result), detail: result.message };
+    return { status: 'done', header: this.#header(), result };
+  }
+
+  #apply(operation: StoreOperation, now: number): StoreResult | StoreError {
+    switch (operation.type) {
+      case 'txn':
+        return this.#txn(operation, now);
+      case 'range': {
+        const { revision, limit } = operation;
+        const answer = this.#store.range({ key: key(operation.key), rangeEnd: key(operation.end), revision, limit });
+        return answer instanceof StoreError ? answer : { type: 'range', kvs: answer.kvs.map(fromStored), more: answer.more };
+      }
+      case 'leaseGrant': {
+        const seconds = BigInt(Math.ceil(operation.ttlMs / 1_000));
+        const grant = this.#store.grantLease(0n, seconds, now);
+        return grant instanceof StoreError ? grant : { type: 'leaseGrant', lease: grant.id, ttlMs: Number(grant.ttlSeconds) * 1_000 };
+      }
+      case 'leaseRevoke': {
+        const revoked = this.#store.revokeLease(operation.lease, now);
+        return revoked instanceof StoreError ? revoked : { type: 'leaseRevoke' };
+      }
+    }
+  }
+
+  #txn(operation: TxnOperation, now: number): StoreResult | StoreError {
+    const steps = (list: TxnOperation['success']): RequestOp[] => list.map(toRequestOp);
+    const answer = this.#store.txn(
+      { compare: operation.compares.map(toCompare), success: steps(operation.success), failure: steps(operation.failure) },
+      now,
+    );
+    if (answer instanceof StoreError) return answer;
+    return { type: 'txn', succeeded: answer.succeeded, steps: answer.responses.map(fromResponse) };
+  }
+
+  #header(): StoreHeader {
+    return { cluster: CLUSTER, revision: this.#store.revision, term: this.#term };
+  }
+
+  /** After every change: deliver to watchers, and wake when the next lease ends. */
+  #changed(): void {
+    for (let id = this.#store.pollReadyWatch(); id !== undefined; id = this.#store.pollReadyWatch()) this.#drainWatch(id);
+    this.#expiry?.cancel();
+    const next = this.#store.nextTimeout();
+    if (next === undefined) return;
+    this.#expiry = this.#scheduler.at(next, () => {
+      this.#store.advance(this.#scheduler.now);
+      this.#changed();
+    });
+  }
+
+  #drainWatch(id: WatchId): void {
+    const watcher = this.#watchers.get(id);
+    if (watcher === undefined) return;
+    for (let batch = this.#store.readWatch(id, WATCH_BATCH_BYTES); batch !== undefined; batch = this.#store.readWatch(id, WATCH_BATCH_BYTES)) {
+      if (batch.type === 'compacted') {
+        this.#watchers.delete(id);
+        return this.#schedule(watcher, () => watcher.handlers.onCompacted());
+      }
+      const { revision } = batch;
+      const events = batch.events.map(
+        (event): StoreEvent =>
+          event.type === 'put'
+            ? { type: 'put', kv: fromStored(event.kv) }
+            : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
+      );
+      this.#deliver(id, () => watcher.handlers.onAdvanced(revision, events));
+    }
+  }
+
+  #deliver(id: WatchId, work: () => void): void {
+    const watcher = this.#watchers.get(id);
+    if (watcher === undefined) return;
+    this.#schedule(watcher, () => {
+      if (this.#watchers.get(id) === watcher) work();
+    });
+  }
+
+  #schedule(watcher: Watcher, work: () => void): void {
+    const lag = watcher.random.between('lag', MIN_DELAY_MS, MAX_DELAY_MS + this.lies.watchLagMs);
+    watcher.lastDelivery = Math.max(this.#scheduler.now + lag, watcher.lastDelivery + 1e-6);
+    this.#scheduler.at(watcher.lastDelivery, () => {
+      if (watcher.generation === watcher.host.generation) watcher.host.run(work);
+    });
+  }
+}
