@@ -98,11 +98,15 @@ export class RegistryCore {
     return this.#reactor.deadlines.next();
   }
 
-  status(): RegistryStatus {
+  /** Whether views can be given and claims recorded; `why` not, in a few words. */
+  readiness(): { readonly ready: boolean; readonly why: string } {
     const why = this.#whyNotReady();
+    return { ready: why === '', why };
+  }
+
+  status(): RegistryStatus {
     return {
-      ready: why === '',
-      why,
+      ...this.readiness(),
       stamp: this.#feed.stamp,
       members: this.#view.memberCount,
       claims: this.#view.claimCount,

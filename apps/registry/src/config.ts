@@ -1,0 +1,61 @@
+import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile } from '@xylem/service';
+import type { ConfigInput, ConfigOutcome } from '@xylem/service';
+import { z } from 'zod';
+import { SOFTWARE_VERSION } from './version.ts';
+
+const ENDPOINT_LIMIT = 16;
+const ENDPOINT = /^https?:\/\/(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}\/?$/;
+
+function endpoint() {
+  return z.string().superRefine((text, context) => {
+    if (ENDPOINT.test(text)) return;
+    const message = `${JSON.stringify(text)} is not an etcd endpoint; write http://host:port or https://host:port`;
+    context.addIssue({ code: 'custom', message });
+  });
+}
+
+const etcd = z.strictObject({
+  kind: z.literal('etcd').default('etcd').describe('etcd, or a store of its own in a file: embedded'),
+  endpoints: z.array(endpoint()).min(1).max(ENDPOINT_LIMIT).describe('client URLs of one etcd cluster, tried in turn'),
+  tls: z
+    .strictObject({
+      ca: readableFile().describe('PEM file: authorities of https endpoints'),
+      cert: readableFile().optional().describe('PEM file: client certificate for etcd'),
+      key: readableFile().optional().describe('PEM file: its private key'),
+    })
+    .optional(),
+});
+
+const embedded = z.strictObject({
+  kind: z.literal('embedded'),
+  dataDir: z.string().min(1).describe('folder of the embedded store; made when missing'),
+  listen: listenAddress('127.0.0.1:2379')
+    .default('127.0.0.1:2379')
+    .describe('where the embedded store serves the API of etcd; loopback, because whoever reaches it owns it'),
+});
+
+const schema = z.strictObject({
+  ...commonKeys({ opsListen: '127.0.0.1:9100' }),
+  id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
+  listen: listenAddress('0.0.0.0:7100').default('0.0.0.0:7100').describe('address for root proxies, mTLS'),
+  store: z.discriminatedUnion('kind', [etcd, embedded]),
+  leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
+    .default(10_000)
+    .describe('records of a root proxy that was lost lapse after this'),
+  heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
+});
+
+export type RegistrySettings = z.output<typeof schema>;
+
+/** Reads file, environment and flags; every problem is listed with its key. */
+export function loadRegistryConfig(input: ConfigInput): ConfigOutcome<RegistrySettings> {
+  return loadConfig(
+    {
+      service: 'xylem-registry',
+      version: SOFTWARE_VERSION,
+      summary: 'Keeps membership and claims in etcd, and streams every change to the root proxies.',
+      schema,
+    },
+    input,
+  );
+}

@@ -1,0 +1,13 @@
+import { runService } from '@xylem/service';
+import { start } from './compose.ts';
+import { loadRegistryConfig } from './config.ts';
+
+/** Above the close limits of compose.ts and one store operation. */
+const STOP_DEADLINE_MS = 8_000;
+
+await runService({
+  name: 'xylem-registry',
+  load: () => loadRegistryConfig({ argv: process.argv.slice(2), env: process.env }),
+  start: (settings) => start(settings),
+  stopDeadlineMs: () => STOP_DEADLINE_MS,
+});
