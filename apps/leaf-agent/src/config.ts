@@ -1,0 +1,76 @@
+import { isName } from '@xylem/discovery';
+import { address, commonKeys, durationMs, loadConfig, name } from '@xylem/service';
+import type { ConfigInput, ConfigOutcome } from '@xylem/service';
+import { z } from 'zod';
+import { SOFTWARE_VERSION } from './version.ts';
+
+const PORT_MAX = 65_535;
+
+function label(what: string) {
+  return name().refine(isName, { error: `a ${what} does not start or end with "-"`, abort: true });
+}
+
+const nodePort = z.strictObject({
+  port: z.int().min(1).max(PORT_MAX).describe('the port that users dial'),
+  address: address({ example: '10.0.0.5:8080' }).describe('where this agent connects to'),
+});
+
+const node = z.strictObject({
+  name: label('node name').describe('the name that users dial'),
+  ports: z.array(nodePort).min(1),
+});
+
+const nodes = z
+  .array(node)
+  .min(1)
+  .superRefine((list, context) => {
+    for (const [index, { name: nodeName, ports }] of list.entries()) {
+      if (list.findIndex((other) => other.name === nodeName) < index) {
+        context.addIssue({ code: 'custom', path: [index, 'name'], message: `node ${nodeName} is listed twice; join its ports in one entry` });
+      }
+      for (const [at, { port }] of ports.entries()) {
+        if (ports.findIndex((other) => other.port === port) === at) continue;
+        context.addIssue({ code: 'custom', path: [index, 'ports', at, 'port'], message: `port ${port} of node ${nodeName} is listed twice` });
+      }
+    }
+  });
+
+const schema = z.strictObject({
+  ...commonKeys({ opsListen: '127.0.0.1:9102' }),
+  leaf: label('leaf cluster name').describe('name of the leaf cluster, as in the certificate'),
+  agent: label('agent name').describe('name of this agent, as in the certificate'),
+  root: address({ example: 'root.example.com:7200' }).describe('the load balancer in front of the root proxies'),
+  steering: z
+    .enum(['sni', 'off'])
+    .default('sni')
+    .describe('name the wanted root proxy in the TLS handshake, or leave it to the balancer'),
+  nodes: nodes.describe('what users may dial; nothing else can be dialled'),
+  drain: z
+    .strictObject({
+      deadlineMs: durationMs({ min: 0, max: 3_600_000 })
+        .default(30_000)
+        .describe('how long open connections may finish when this agent stops'),
+    })
+    .prefault({}),
+  maxConnectionsPerTunnel: z
+    .int()
+    .min(1)
+    .max(900)
+    .default(900)
+    .describe('carried connections per root proxy; one HTTP/2 connection has 1000 streams'),
+});
+
+export type AgentConfig = z.output<typeof schema>;
+
+/** Reads file, environment and flags; every problem is listed with its key. */
+export function loadAgentConfig(input: ConfigInput): ConfigOutcome<AgentConfig> {
+  return loadConfig(
+    {
+      service: 'xylem-leaf-agent',
+      version: SOFTWARE_VERSION,
+      summary: 'Dials out to every root proxy, claims each, and carries connections to the nodes of its leaf cluster.',
+      schema,
+    },
+    input,
+  );
+}

@@ -1,0 +1,235 @@
+import { LeafDiscovery } from '@xylem/discovery';
+import type { DialId, LeafConfig, LeafEffect, LeafEvent, LeafStatus, ProxyId, Random, TunnelId } from '@xylem/discovery';
+import type { TlsSource } from '@xylem/grpc';
+import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
+import type { Telemetry } from '@xylem/telemetry';
+import { randomUUID } from 'node:crypto';
+import { DeadlineTimer } from '../deadline-timer.ts';
+import { isAgentId, isFencingToken, isIncarnation, isTunnelId } from '../ids.ts';
+import { Journal } from '../telemetry/journal.ts';
+import { AgentTunnel } from '../tunnel/agent-tunnel.ts';
+import type { DiscoveryMessage, TunnelEnd } from '../tunnel/agent-tunnel.ts';
+import { attach } from '../tunnel/attach.ts';
+import type { AttachResult } from '../tunnel/attach.ts';
+import type { CarryingPorts } from '../tunnel/connections.ts';
+import { readGossip } from '../tunnel/gossip.ts';
+import { PROTOCOL_VERSIONS, SOFTWARE_VERSION } from '../version.ts';
+import { PoolReporter, poolReport } from './pool-report.ts';
+
+export interface AgentPorts {
+  readonly root: string;
+  readonly domain: string;
+  readonly tls: TlsSource;
+  readonly telemetry: Telemetry;
+  readonly random: Random;
+  readonly carrying: CarryingPorts;
+}
+
+type DialEffect = Extract<LeafEffect, { type: 'dial' }>;
+
+/** A tunnel says GOODBYE after its drain deadline; leaving waits this much longer for it. */
+const LEAVE_MARGIN_MS = 2_000;
+
+/** The shell of LeafDiscovery: performs its effects, tells it what became of them, and nothing else. */
+export class DiscoveryAgent {
+  readonly #ports: AgentPorts;
+  readonly #config: LeafConfig;
+  readonly #discovery: LeafDiscovery;
+  readonly #journal: Journal;
+  readonly #reporter: PoolReporter;
+  readonly #timer = new DeadlineTimer(() => this.#handle({ type: 'timeout' }));
+  readonly #nonce = randomUUID();
+  readonly #dials = new Map<DialId, AbortController>();
+  readonly #tunnels = new Map<TunnelId, AgentTunnel>();
+  #serial = 0;
+  #left: (() => void) | undefined;
+
+  constructor(config: LeafConfig, ports: AgentPorts) {
+    this.#config = config;
+    this.#ports = ports;
+    this.#discovery = new LeafDiscovery(config, ports.random, performance.now());
+    this.#journal = new Journal(ports.telemetry, this.#discovery.status());
+    this.#reporter = new PoolReporter(
+      () => poolReport(this.#discovery.status()),
+      (report) => {
+        for (const tunnel of this.#tunnels.values()) tunnel.report(report);
+      },
+    );
+  }
+
+  start(): void {
+    this.#perform();
+  }
+
+  status(): LeafStatus {
+    return this.#discovery.status();
+  }
+
+  /** Leaves every proxy in order; resolves when all are left, a little after the deadline at the latest. */
+  async leave(deadlineMs: number): Promise<void> {
+    const left = Promise.withResolvers<void>();
+    this.#left = left.resolve;
+    this.#handle({ type: 'leaveRequested', deadlineMs });
+    const timer = setTimeout(left.resolve, deadlineMs + LEAVE_MARGIN_MS);
+    this.#settleLeaving();
+    await left.promise;
+    clearTimeout(timer);
+    this.#timer.set(undefined);
+    this.#reporter.stop();
+    this.#ports.telemetry.log.info(EVENT.drainFinished);
+  }
+
+  #handle(event: LeafEvent): void {
+    this.#discovery.handle(event, performance.now());
+    if (event.type === 'gossipReceived') this.#journal.gossip(event, this.#discovery.status());
+    this.#perform();
+  }
+
+  #perform(): void {
+    for (let effect = this.#discovery.pollEffect(); effect !== undefined; effect = this.#discovery.pollEffect()) {
+      this.#journal.effect(effect);
+      this.#performOne(effect);
+    }
+    const status = this.#discovery.status();
+    this.#ports.carrying.fence.epochSeen(status.stamp?.epoch ?? 0n);
+    this.#journal.changed(status);
+    this.#timer.set(this.#discovery.nextTimeout());
+    this.#reporter.touch();
+  }
+
+  #performOne(effect: LeafEffect): void {
+    switch (effect.type) {
+      case 'dial':
+        return void this.#dial(effect);
+      case 'cancelDial':
+        return this.#dials.get(effect.dial)?.abort();
+      case 'requestStandby':
+        return this.#tunnels.get(effect.tunnel)?.requestStandby();
+      case 'requestSnapshot':
+        return this.#tunnels.get(effect.tunnel)?.requestSnapshot(effect.have);
+      case 'closeTunnel':
+        return this.#tunnels.get(effect.tunnel)?.close(effect.reason, effect.deadline);
+    }
+  }
+
+  async #dial(effect: DialEffect): Promise<void> {
+    const { dial, target, replaces, deadline } = effect;
+    const started = performance.now();
+    this.#serial += 1;
+    const id = `t${this.#serial}`;
+    const giveUp = new AbortController();
+    this.#dials.set(dial, giveUp);
+    const span = this.#ports.telemetry.tracing.startSpan(SPAN.discoveryDial, {
+      kind: 'client',
+      attributes: { [ATTRIBUTE.tunnel]: id, [ATTRIBUTE.steered]: target !== undefined, ...(target === undefined ? {} : { [ATTRIBUTE.proxy]: target }) },
+    });
+    const result = await attach({
+      root: this.#ports.root,
+      domain: this.#ports.domain,
+      tls: this.#ports.tls,
+      hello: this.#hello(id, target, replaces, span.traceparent),
+      timeoutMs: Math.max(1, deadline - started),
+      signal: giveUp.signal,
+    });
+    this.#dials.delete(dial);
+    if (result.kind === 'failed') span.fail(result.detail);
+    else span.setAttribute(ATTRIBUTE.proxy, result.attached.proxy);
+    span.end();
+    this.#dialEnded(effect, id, result, Math.round(performance.now() - started));
+    this.#settleLeaving();
+  }
+
+  #dialEnded({ dial, target }: DialEffect, id: string, result: AttachResult, tookMs: number): void {
+    if (result.kind === 'failed') {
+      const { reason, retryAfterMs, detail } = result;
+      const event: LeafEvent = { type: 'dialFailed', dial, reason, retryAfterMs };
+      this.#journal.event(event, { target, tookMs, detail });
+      return this.#handle(event);
+    }
+    const { attached } = result;
+    const { proxy, incarnation, via } = attached;
+    if (!isTunnelId(id)) throw new Error(`assertion failed: ${id} names no tunnel`);
+    this.#ports.carrying.fence.raise(proxy, { incarnation, token: 0n });
+    const tunnel = new AgentTunnel(id, attached, this.#ports.carrying, this.#ports.random, {
+      message: (message) => this.#message(tunnel, message),
+      silent: (silentMs) => this.#silent(tunnel, silentMs),
+      pinged: (roundTripMs) => this.#ports.telemetry.metrics.histogram(METRIC.pingSeconds).record(roundTripMs / 1_000),
+      rejected: (detail) => this.#ports.telemetry.log.warn(EVENT.requestRejected, { proxy, detail }),
+      ended: (end) => this.#ended(tunnel, end),
+    });
+    this.#tunnels.set(id, tunnel);
+    const event: LeafEvent = { type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via };
+    this.#journal.event(event, { target, tookMs, detail: '' });
+    tunnel.start();
+    tunnel.report(poolReport(this.#discovery.status()));
+    this.#handle(event);
+  }
+
+  #hello(tunnelId: string, target: ProxyId | undefined, replaces: TunnelId | undefined, traceparent: string) {
+    return {
+      minVersion: PROTOCOL_VERSIONS.min,
+      maxVersion: PROTOCOL_VERSIONS.max,
+      leaf: this.#config.leaf,
+      agent: this.#config.agent,
+      instanceNonce: this.#nonce,
+      tunnelId,
+      replacesTunnelId: replaces ?? '',
+      wantedProxy: target ?? '',
+      nodes: this.#ports.carrying.nodes.offered(),
+      software: SOFTWARE_VERSION,
+      traceparent,
+    };
+  }
+
+  #message(tunnel: AgentTunnel, message: DiscoveryMessage): void {
+    const event = this.#eventOf(tunnel, message);
+    if (typeof event === 'string') {
+      this.#ports.telemetry.log.warn(EVENT.gossipRejected, { proxy: tunnel.attached.proxy, detail: event });
+      return;
+    }
+    this.#journal.event(event);
+    this.#handle(event);
+  }
+
+  /** The event that a message stands for, or what is wrong with the message. */
+  #eventOf(tunnel: AgentTunnel, message: DiscoveryMessage): LeafEvent | string {
+    const { id } = tunnel;
+    switch (message.$case) {
+      case 'claimGranted':
+        return { type: 'claimGranted', tunnel: id, slot: message.value.slot };
+      case 'claimRecorded': {
+        const { token, incarnation } = message.value;
+        if (!isFencingToken(token) || !isIncarnation(incarnation)) return 'a claim record without a valid token';
+        this.#ports.carrying.fence.raise(tunnel.attached.proxy, { incarnation, token });
+        return { type: 'claimRecorded', tunnel: id, token, incarnation };
+      }
+      case 'claimHeld':
+        return isAgentId(message.value.holder)
+          ? { type: 'claimHeld', tunnel: id, holder: message.value.holder }
+          : 'a held claim without a valid holder';
+      case 'discoveryRequest': {
+        const reading = readGossip(message.value);
+        return reading.kind === 'gossip' ? { type: 'gossipReceived', tunnel: id, message: reading.message } : reading.detail;
+      }
+      case 'drain':
+        return { type: 'drainAnnounced', tunnel: id, spreadMs: message.value.spreadMs, deadlineMs: message.value.deadlineMs };
+    }
+  }
+
+  #silent(tunnel: AgentTunnel, silentMs: number): void {
+    this.#ports.telemetry.metrics.counter(METRIC.livenessLosses).add();
+    this.#ports.telemetry.log.warn(EVENT.peerSilent, { tunnel: tunnel.id, proxy: tunnel.attached.proxy, silentMs: Math.round(silentMs) });
+  }
+
+  #ended(tunnel: AgentTunnel, { graceful, reason }: TunnelEnd): void {
+    this.#tunnels.delete(tunnel.id);
+    const event: LeafEvent = { type: 'tunnelClosed', tunnel: tunnel.id, graceful, reason };
+    this.#journal.event(event);
+    this.#handle(event);
+    this.#settleLeaving();
+  }
+
+  #settleLeaving(): void {
+    if (this.#left !== undefined && this.#tunnels.size === 0 && this.#dials.size === 0) this.#left();
+  }
+}

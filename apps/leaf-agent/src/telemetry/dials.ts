@@ -1,0 +1,82 @@
+import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
+import type { SpanHandle, Telemetry } from '@xylem/telemetry';
+import type { Carried } from '@xylem/carrier';
+import type { ConnectionEnd, DialOutcome } from '@xylem/tunnel';
+import type { tunnel } from '@xylem/wire';
+
+/** One dial as telemetry sees it: its span ends with the outcome, its log line and counters follow the connection. */
+export interface DialRecord {
+  /** `cancelled`: nobody waited any more. */
+  outcome(outcome: DialOutcome | 'cancelled', detail: string): void;
+  opened(carried: Carried): void;
+  closed(carried: Carried, end: ConnectionEnd): void;
+}
+
+/** Spans, metrics and log lines of the dials and connections of this agent. */
+export class DialTelemetry {
+  readonly #telemetry: Telemetry;
+  readonly #open = new Set<Carried>();
+  #endedUpBytes = 0;
+  #endedDownBytes = 0;
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry;
+    telemetry.metrics.observe(METRIC.openConnections, () => this.#open.size);
+    telemetry.metrics.observe(METRIC.carriedBytes, () => this.#bytes());
+  }
+
+  start(request: tunnel.DialRequest, proxy: string): DialRecord {
+    const started = performance.now();
+    const { connection, target, user } = request;
+    const node = target?.node ?? '';
+    const span: SpanHandle = this.#telemetry.tracing.startSpan(SPAN.nodeConnect, {
+      traceparent: request.traceparent,
+      kind: 'client',
+      attributes: {
+        [ATTRIBUTE.connection]: connection,
+        [ATTRIBUTE.node]: node,
+        [ATTRIBUTE.port]: target?.port ?? 0,
+        [ATTRIBUTE.proxy]: proxy,
+        [ATTRIBUTE.user]: user,
+      },
+    });
+    const log = this.#telemetry.log.child({ connection, proxy, node, port: target?.port ?? 0, user });
+    return {
+      outcome: (outcome, detail) => {
+        span.setAttribute(ATTRIBUTE.outcome, outcome);
+        if (outcome !== 'connected') span.fail(detail);
+        span.end();
+        this.#telemetry.metrics.counter(METRIC.dials, { outcome }).add();
+        this.#telemetry.metrics.histogram(METRIC.dialSeconds, { outcome }).record((performance.now() - started) / 1_000);
+        if (outcome !== 'connected') log.debug(EVENT.connectionRefused, { outcome, detail });
+      },
+      opened: (carried) => {
+        this.#open.add(carried);
+        log.debug(EVENT.connectionOpened);
+      },
+      closed: (carried, end) => {
+        this.#open.delete(carried);
+        this.#endedUpBytes += end.receivedBytes;
+        this.#endedDownBytes += end.sentBytes;
+        const reason = end.reason ?? end.kind;
+        this.#telemetry.metrics.counter(METRIC.connectionEnds, { reason }).add();
+        log.debug(EVENT.connectionClosed, { reason, detail: end.detail, upBytes: end.receivedBytes, downBytes: end.sentBytes });
+      },
+    };
+  }
+
+  /** Up is from the user to the node. */
+  #bytes(): { readonly labels: { readonly direction: string }; readonly value: number }[] {
+    let up = this.#endedUpBytes;
+    let down = this.#endedDownBytes;
+    for (const carried of this.#open) {
+      const { sentBytes, receivedBytes } = carried.status();
+      up += receivedBytes;
+      down += sentBytes;
+    }
+    return [
+      { labels: { direction: 'up' }, value: up },
+      { labels: { direction: 'down' }, value: down },
+    ];
+  }
+}

@@ -1,0 +1,164 @@
+import { carry, FramePort, refuse } from '@xylem/carrier';
+import type { Carried } from '@xylem/carrier';
+import { StatusError } from '@xylem/grpc';
+import type { GrpcChannel } from '@xylem/grpc';
+import type { DialOutcome, ResetReason } from '@xylem/tunnel';
+import { RawFrameMethods } from '@xylem/wire';
+import type { tunnel } from '@xylem/wire';
+import type { Socket } from 'node:net';
+import { connectNode } from '../nodes/connect.ts';
+import type { NodeConnection, Resolver } from '../nodes/connect.ts';
+import type { NodeList } from '../nodes/list.ts';
+import type { DialRecord, DialTelemetry } from '../telemetry/dials.ts';
+import type { Fence } from './fence.ts';
+
+/** What every tunnel of an agent shares for carrying connections. */
+export interface CarryingPorts {
+  readonly leaf: string;
+  /** The agent's own name, for the outcome's `via`. */
+  readonly agent: string;
+  readonly nodes: NodeList;
+  readonly fence: Fence;
+  readonly telemetry: DialTelemetry;
+  readonly maxConnectionsPerTunnel: number;
+  /** Default: the system's. */
+  readonly resolve?: Resolver;
+}
+
+type Refusal = { readonly kind: 'failed'; readonly outcome: Exclude<DialOutcome, 'connected'>; readonly detail: string };
+
+/** Budget of a dial whose request names none, and the greatest one. */
+const DEFAULT_TIMEOUT_MS = 10_000;
+const MAX_TIMEOUT_MS = 60_000;
+const CONNECTION_ID_LIMIT = 128;
+
+/** The dials and carried connections of one tunnel. */
+export class TunnelConnections {
+  readonly #ports: CarryingPorts;
+  readonly #channel: GrpcChannel;
+  readonly #proxy: string;
+  /** Dials without an outcome yet, by connection. */
+  readonly #dialling = new Map<string, AbortController>();
+  readonly #open = new Map<string, Carried>();
+  #idle: (() => void)[] = [];
+  #aborted = false;
+
+  constructor(ports: CarryingPorts, channel: GrpcChannel, proxy: string) {
+    this.#ports = ports;
+    this.#channel = channel;
+    this.#proxy = proxy;
+  }
+
+  get size(): number {
+    return this.#dialling.size + this.#open.size;
+  }
+
+  /** Dials once and opens Carry with the outcome. A connection that is known already is not dialled again (FAULTS.md S7). */
+  dial(request: tunnel.DialRequest): void {
+    const { connection } = request;
+    if (connection === '' || connection.length > CONNECTION_ID_LIMIT || this.#aborted) return;
+    if (this.#dialling.has(connection) || this.#open.has(connection)) return;
+    const record = this.#ports.telemetry.start(request, this.#proxy);
+    const refusal = this.#check(request);
+    if (refusal !== undefined) return this.#refuse(connection, refusal, record);
+    void this.#dial(request, record);
+  }
+
+  /** The requester gave up before the outcome. */
+  cancel(connection: string): void {
+    this.#dialling.get(connection)?.abort();
+  }
+
+  /** Resets every connection and gives up every dial; later dials are ignored. */
+  abortAll(reason: ResetReason, detail: string): void {
+    this.#aborted = true;
+    for (const dialling of this.#dialling.values()) dialling.abort();
+    for (const carried of this.#open.values()) carried.abort(reason, detail);
+  }
+
+  /** Resolves when no connection and no dial is left. */
+  drained(): Promise<void> {
+    if (this.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #check({ target, incarnation, token }: tunnel.DialRequest): Refusal | undefined {
+    const stale = this.#ports.fence.check(this.#proxy, { incarnation, token });
+    if (stale !== undefined) return { kind: 'failed', outcome: 'denied', detail: stale };
+    if (target === undefined || target.port > 65_535) return { kind: 'failed', outcome: 'invalid', detail: 'the dial names no valid target' };
+    if (target.leaf !== this.#ports.leaf) {
+      return { kind: 'failed', outcome: 'denied', detail: `this agent belongs to leaf cluster ${this.#ports.leaf}` };
+    }
+    const limit = this.#ports.maxConnectionsPerTunnel;
+    if (this.size < limit) return undefined;
+    return { kind: 'failed', outcome: 'overloaded', detail: `the agent carries ${limit} connections for this root proxy already` };
+  }
+
+  async #dial(request: tunnel.DialRequest, record: DialRecord): Promise<void> {
+    const { connection } = request;
+    const giveUp = new AbortController();
+    this.#dialling.set(connection, giveUp);
+    const result = await this.#connect(request, giveUp.signal);
+    this.#dialling.delete(connection);
+    if (giveUp.signal.aborted) {
+      if (result.kind === 'connected') result.socket.resetAndDestroy();
+      record.outcome('cancelled', 'nobody waited for the outcome any more');
+    } else if (result.kind === 'failed') {
+      this.#refuse(connection, result, record);
+    } else {
+      this.#carry(connection, result.socket, record);
+    }
+    this.#settle();
+  }
+
+  async #connect({ target, timeoutMs }: tunnel.DialRequest, signal: AbortSignal): Promise<NodeConnection> {
+    const found = this.#ports.nodes.find(target?.node ?? '', target?.port ?? 0);
+    if (found.kind !== 'listed') return { kind: 'failed', outcome: found.kind, detail: found.detail };
+    return connectNode({
+      address: found.address,
+      timeoutMs: timeoutMs === 0 ? DEFAULT_TIMEOUT_MS : Math.min(timeoutMs, MAX_TIMEOUT_MS),
+      signal,
+      ...(this.#ports.resolve === undefined ? {} : { resolve: this.#ports.resolve }),
+    });
+  }
+
+  #carry(connection: string, socket: Socket, record: DialRecord): void {
+    const frames = this.#openFrames(connection);
+    if (frames === undefined) {
+      socket.resetAndDestroy();
+      return record.outcome('tunnel-lost', 'the tunnel was lost before the outcome was sent');
+    }
+    record.outcome('connected', '');
+    const carried = carry({ socket, frames, role: 'answerer', via: [this.#ports.agent] });
+    this.#open.set(connection, carried);
+    record.opened(carried);
+    void carried.closed.then((end) => {
+      this.#open.delete(connection);
+      record.closed(carried, end);
+      this.#settle();
+    });
+  }
+
+  #refuse(connection: string, { outcome, detail }: Refusal, record: DialRecord): void {
+    record.outcome(outcome, detail);
+    const frames = this.#openFrames(connection);
+    if (frames !== undefined) refuse(frames, outcome, detail, [this.#ports.agent]);
+  }
+
+  /** undefined: the channel is closed already. */
+  #openFrames(connection: string): FramePort | undefined {
+    try {
+      return new FramePort(this.#channel.duplex(RawFrameMethods.carry, { 'xylem-connection': connection }));
+    } catch (error) {
+      if (error instanceof StatusError) return undefined;
+      throw error;
+    }
+  }
+
+  #settle(): void {
+    if (this.size > 0) return;
+    const waiting = this.#idle;
+    this.#idle = [];
+    for (const resolve of waiting) resolve();
+  }
+}
