@@ -7,7 +7,7 @@ export { defaultLeafConfig } from './leaf/defaults.ts';
 export { StampedKnowledge, type AdmitGossip, type Knowledge, type Verdict } from './leaf/knowledge.ts';
 export { LeafDiscovery } from './leaf/leaf-discovery.ts';
 export * from './root/types.ts';
-export { defaultRootConfig } from './root/defaults.ts';
+export { defaultRegistryLinkConfig, defaultRootConfig } from './root/defaults.ts';
 export { RootDiscovery } from './root/root-discovery.ts';
 export { serverNameFor, proxyOfServerName } from './shared/steering.ts';
 export {
@@ -17,3 +17,6 @@ export {
   type LivenessEvent,
   type LivenessStatus,
 } from './shared/liveness.ts';
+export * from './root/registry-types.ts';
+export { RegistryView } from './root/registry-view.ts';
+export { RegistryLink } from './root/registry-link.ts';

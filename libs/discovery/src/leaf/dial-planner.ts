@@ -230,7 +230,12 @@ export class DialPlanner {
 
   #jitter(attempts: number, site: string): number {
     const { config, random } = this.#parts;
-    return fullJitterMs(attempts, { minMs: config.backoffMinMs, maxMs: config.backoffMaxMs }, random, `backoff:${site}`);
+    return fullJitterMs(
+      attempts,
+      { minMs: config.backoffMinMs, maxMs: config.backoffMaxMs },
+      random,
+      `backoff:${site}`,
+    );
   }
 
   siblingWaitMs(entry: Entry): number {

@@ -202,7 +202,8 @@ export class LeafDiscovery {
   #dialFailed(event: EventOf<'dialFailed'>, now: Instant): void {
     const dial = this.#planner.finish(event.dial);
     if (event.reason === 'already-claimed') this.#wasted += 1;
-    if (dial !== undefined && !this.#leaving) this.#planner.failed(dial, event.reason, Math.max(0, event.retryAfterMs), now);
+    if (dial !== undefined && !this.#leaving)
+      this.#planner.failed(dial, event.reason, Math.max(0, event.retryAfterMs), now);
     if (event.reason === 'duplicate-id') this.#reportDuplicate(now);
     if (this.#leaving) return;
     this.#reconcile(now);
@@ -250,7 +251,11 @@ export class LeafDiscovery {
       this.#reportDuplicate(now);
       this.#planner.backOff(entry, 'duplicate-id', 0, now);
     } else if (gaveReason('standby-unwanted') && phase.kind === 'standby') {
-      this.#pool.move(entry, { kind: 'sibling', holder: phase.holder, until: now + this.#planner.siblingWaitMs(entry) });
+      this.#pool.move(entry, {
+        kind: 'sibling',
+        holder: phase.holder,
+        until: now + this.#planner.siblingWaitMs(entry),
+      });
     } else if (event.graceful || phase.kind === 'claiming') {
       this.#planner.backOff(entry, 'lost', 0, now, event.graceful ? `the proxy closed: ${event.reason}` : undefined);
     } else {
@@ -364,7 +369,8 @@ export class LeafDiscovery {
   /** Whether a greater incarnation of the same epoch is known. A never registered proxy (0) cannot be judged. */
   #isStale(entry: Entry, incarnation: Incarnation): boolean {
     if (incarnation === 0n) return false;
-    const shook = entry.fence !== undefined && entry.fence.epoch === this.#epoch() && entry.fence.incarnation > incarnation;
+    const shook =
+      entry.fence !== undefined && entry.fence.epoch === this.#epoch() && entry.fence.incarnation > incarnation;
     return shook || entry.incarnation > incarnation;
   }
 
@@ -434,7 +440,8 @@ export class LeafDiscovery {
         return this.#pool.move(entry, { kind: 'seeking' });
       case 'backoff':
       case 'sibling':
-        if (renewed && !(entry.phase.kind === 'backoff' && entry.phase.asked)) this.#pool.move(entry, { kind: 'seeking' });
+        if (renewed && !(entry.phase.kind === 'backoff' && entry.phase.asked))
+          this.#pool.move(entry, { kind: 'seeking' });
         return;
       default:
         return;
@@ -456,7 +463,9 @@ export class LeafDiscovery {
   /** Bounds the memory of what is gone, oldest first. */
   #trimGone(): void {
     if (this.#pool.size <= 2 * MAX_PROXIES) return;
-    const gone = this.#pool.sorted().flatMap((entry) => (entry.phase.kind === 'gone' ? [{ entry, at: entry.phase.until }] : []));
+    const gone = this.#pool
+      .sorted()
+      .flatMap((entry) => (entry.phase.kind === 'gone' ? [{ entry, at: entry.phase.until }] : []));
     gone.sort((a, b) => a.at - b.at);
     for (const { entry } of gone.slice(0, this.#pool.size - 2 * MAX_PROXIES)) this.#pool.remove(entry);
   }
@@ -549,7 +558,8 @@ export class LeafDiscovery {
         return this.#pool.move(entry, { kind: 'seeking' });
       case 'claiming': {
         const tunnel = this.#pool.currentOf(entry);
-        if (tunnel !== undefined) this.#close(tunnel, phase.granted === undefined ? 'claim-timeout' : 'stale-incarnation');
+        if (tunnel !== undefined)
+          this.#close(tunnel, phase.granted === undefined ? 'claim-timeout' : 'stale-incarnation');
         return this.#planner.backOff(entry, 'timeout', 0, now, 'the proxy did not answer the claim in time');
       }
       case 'sibling':

@@ -89,7 +89,9 @@ export function tunnelOf(phase: Phase): TunnelId | undefined {
 
 /** Whether the entry's tunnel is one to live on: gossip flows and nobody has announced its end. */
 export function isConnected(phase: Phase): boolean {
-  return phase.kind === 'claimed' || phase.kind === 'standby' || (phase.kind === 'claiming' && phase.granted === undefined);
+  return (
+    phase.kind === 'claimed' || phase.kind === 'standby' || (phase.kind === 'claiming' && phase.granted === undefined)
+  );
 }
 
 /** The deadline of the phase itself. */

@@ -100,7 +100,10 @@ export class Pool {
   }
 
   remove(entry: Entry): void {
-    assert(tunnelOf(entry.phase) === undefined && entry.candidate === undefined, `pool entry ${entry.proxy} has a tunnel`);
+    assert(
+      tunnelOf(entry.phase) === undefined && entry.candidate === undefined,
+      `pool entry ${entry.proxy} has a tunnel`,
+    );
     this.#entries.delete(entry.proxy);
     this.#deadlines.set(`entry:${entry.proxy}`, undefined);
   }

@@ -34,7 +34,12 @@ export type LeafEvent =
     }
   /** Another agent of this leaf cluster holds every slot of the proxy. */
   | { readonly type: 'claimHeld'; readonly tunnel: TunnelId; readonly holder: AgentId }
-  | { readonly type: 'drainAnnounced'; readonly tunnel: TunnelId; readonly spreadMs: number; readonly deadlineMs: number }
+  | {
+      readonly type: 'drainAnnounced';
+      readonly tunnel: TunnelId;
+      readonly spreadMs: number;
+      readonly deadlineMs: number;
+    }
   /**
    * The control stream ended, for whatever reason; the last event of a tunnel. `graceful` after a GOODBYE; `reason` then
    * starts with the RootCloseReason that the proxy gave, where it gave one.

@@ -77,7 +77,10 @@ export class ClaimRecorder {
 
   constructor(parts: RecorderParts) {
     this.#parts = parts;
-    const draw = (): string => Math.floor(parts.random.next('grant-tag') * 2 ** 32).toString(16).padStart(8, '0');
+    const draw = (): string =>
+      Math.floor(parts.random.next('grant-tag') * 2 ** 32)
+        .toString(16)
+        .padStart(8, '0');
     this.#tag = draw() + draw();
   }
 
@@ -101,7 +104,16 @@ export class ClaimRecorder {
     let entry = this.#slots.get(key);
     if (entry === undefined) {
       if (grant === undefined) return;
-      entry = { key, leaf, slot, desired: undefined, recorded: undefined, uncertain: undefined, inFlight: undefined, attempts: 0 };
+      entry = {
+        key,
+        leaf,
+        slot,
+        desired: undefined,
+        recorded: undefined,
+        uncertain: undefined,
+        inFlight: undefined,
+        attempts: 0,
+      };
       this.#slots.set(key, entry);
     }
     entry.desired = grant;
@@ -294,5 +306,7 @@ export class ClaimRecorder {
 }
 
 function isSettled(entry: Slot): boolean {
-  return entry.inFlight === undefined && entry.uncertain === undefined && entry.recorded?.nonce === entry.desired?.nonce;
+  return (
+    entry.inFlight === undefined && entry.uncertain === undefined && entry.recorded?.nonce === entry.desired?.nonce
+  );
 }

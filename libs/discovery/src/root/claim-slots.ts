@@ -42,7 +42,10 @@ export class ClaimSlots {
     const leaf = this.#leaf(tunnel.leaf);
     const holder = leaf.holders[slot];
     assert(slot >= 0 && slot < this.#claimsPerProxy, `slot ${slot} does not exist`);
-    assert(holder === undefined, `S1: slot ${slot} of ${tunnel.leaf} is held by ${holder?.id}, not free for ${tunnel.id}`);
+    assert(
+      holder === undefined,
+      `S1: slot ${slot} of ${tunnel.leaf} is held by ${holder?.id}, not free for ${tunnel.id}`,
+    );
     assert(!leaf.holders.includes(tunnel), `S1: tunnel ${tunnel.id} holds a slot of ${tunnel.leaf} already`);
     assert(!this.holdsOne(tunnel), `S1: agent ${tunnel.agent} of ${tunnel.leaf} would hold two slots`);
     this.#unqueue(leaf, tunnel);
@@ -57,7 +60,8 @@ export class ClaimSlots {
     this.#unqueue(leaf, tunnel);
     const slot = leaf.holders.indexOf(tunnel);
     if (slot >= 0) leaf.holders[slot] = undefined;
-    if (leaf.standbys.length === 0 && leaf.holders.every((holder) => holder === undefined)) this.#leaves.delete(tunnel.leaf);
+    if (leaf.standbys.length === 0 && leaf.holders.every((holder) => holder === undefined))
+      this.#leaves.delete(tunnel.leaf);
     return slot >= 0 ? slot : undefined;
   }
 
@@ -85,7 +89,10 @@ export class ClaimSlots {
       const held = tunnel.phase.kind === 'claimed' ? tunnel.phase.slot : -1;
       assert(slot === held, `S1: tunnel ${tunnel.id} believes in slot ${held}, the slots say ${slot}`);
       const queued = leaf?.standbys.includes(tunnel) === true;
-      assert(queued === (tunnel.phase.kind === 'standby'), `tunnel ${tunnel.id} is ${tunnel.phase.kind}, queued: ${queued}`);
+      assert(
+        queued === (tunnel.phase.kind === 'standby'),
+        `tunnel ${tunnel.id} is ${tunnel.phase.kind}, queued: ${queued}`,
+      );
     }
     for (const [name, leaf] of this.#leaves) {
       for (const holder of leaf.holders) {

@@ -1,4 +1,5 @@
 import type { ProxyId } from '../shared/ids.ts';
+import type { RegistryLinkConfig } from './registry-types.ts';
 import type { RootConfig } from './types.ts';
 
 /** The defaults that RootConfig documents, for one root proxy. */
@@ -26,4 +27,9 @@ export function completeRootConfig(config: RootConfig): Required<RootConfig> {
     throw new RangeError('discovery: claimsPerProxy must be a whole number of at least 1');
   }
   return complete;
+}
+
+/** The defaults that RegistryLinkConfig documents. */
+export function defaultRegistryLinkConfig(registries: readonly string[]): RegistryLinkConfig {
+  return { registries, backoffMinMs: 100, backoffMaxMs: 5_000, welcomeTimeoutMs: 5_000, leaseMarginMs: 500 };
 }

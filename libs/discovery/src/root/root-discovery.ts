@@ -245,7 +245,11 @@ export class RootDiscovery {
     const slot = mayHold ? this.#slots.freeSlot(tunnel.leaf) : undefined;
     if (slot !== undefined) return this.#grant(tunnel, slot);
     if (this.#slots.standbyCount(tunnel.leaf) >= this.#config.maxStandbysPerLeaf) {
-      return this.#close(tunnel, 'standby-unwanted', `leaf ${tunnel.leaf} has ${this.#config.maxStandbysPerLeaf} standbys here`);
+      return this.#close(
+        tunnel,
+        'standby-unwanted',
+        `leaf ${tunnel.leaf} has ${this.#config.maxStandbysPerLeaf} standbys here`,
+      );
     }
     this.#slots.enqueue(tunnel);
   }
@@ -309,7 +313,11 @@ export class RootDiscovery {
       return;
     }
     const holder = outcome.holder === undefined ? 'somebody else' : `agent ${outcome.holder.agent}`;
-    this.#close(tunnel, 'claim-lost', `etcd has the claim of leaf ${tunnel.leaf} on ${this.#config.proxy} for ${holder}`);
+    this.#close(
+      tunnel,
+      'claim-lost',
+      `etcd has the claim of leaf ${tunnel.leaf} on ${this.#config.proxy} for ${holder}`,
+    );
     this.#promote(tunnel.leaf);
   }
 

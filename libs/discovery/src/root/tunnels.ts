@@ -106,7 +106,9 @@ export class TunnelTable {
   rivals(tunnel: RootTunnel): readonly RootTunnel[] {
     const own = [...(this.#byAgent.get(agentKey(tunnel)) ?? [])];
     return own.filter(
-      (other) => other !== tunnel && (other.phase.kind === 'claimed' || other.phase.kind === 'standby' || other.phase.kind === 'undecided'),
+      (other) =>
+        other !== tunnel &&
+        (other.phase.kind === 'claimed' || other.phase.kind === 'standby' || other.phase.kind === 'undecided'),
     );
   }
 }

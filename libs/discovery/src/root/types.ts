@@ -75,7 +75,12 @@ export type RootEffect =
       /** One line for a person, naming both parties where there are two. */
       readonly detail: string;
     }
-  | { readonly type: 'announceDrain'; readonly tunnel: TunnelId; readonly spreadMs: number; readonly deadlineMs: number }
+  | {
+      readonly type: 'announceDrain';
+      readonly tunnel: TunnelId;
+      readonly spreadMs: number;
+      readonly deadlineMs: number;
+    }
   /** Write the claim. `nonce` is unique to this grant. Answered by claimRecorded, claimRefused or claimUnknown. */
   | {
       readonly type: 'recordClaim';
@@ -85,7 +90,13 @@ export type RootEffect =
       readonly agent: AgentId;
       readonly nonce: string;
     }
-  | { readonly type: 'releaseClaim'; readonly request: number; readonly leaf: LeafId; readonly slot: number; readonly token: FencingToken }
+  | {
+      readonly type: 'releaseClaim';
+      readonly request: number;
+      readonly leaf: LeafId;
+      readonly slot: number;
+      readonly token: FencingToken;
+    }
   /** Mark the member record draining. Comes before the first `announceDrain`. */
   | { readonly type: 'deregister' }
   /** Every tunnel has gone, or the deadline came: the process may leave the registry and end. */

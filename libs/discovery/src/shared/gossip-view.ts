@@ -102,7 +102,8 @@ export function checkMessage(message: GossipMessage): string | undefined {
     const why = checkStamp(stamp);
     if (why !== undefined) return why;
   }
-  if (message.kind === 'delta' && compareStamps(message.from, message.to) >= 0) return 'a delta that does not lead forward';
+  if (message.kind === 'delta' && compareStamps(message.from, message.to) >= 0)
+    return 'a delta that does not lead forward';
   for (const record of records) {
     const why = checkRecord(record);
     if (why !== undefined) return why;

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { Mesh } from './mesh.ts';
 
 function allClaimed(mesh: Mesh, agent: ReturnType<Mesh['addAgent']>): boolean {
-  const live = [...mesh.proxies.values()].filter((proxy) => proxy.alive && proxy.state === 'ready').map((proxy) => proxy.id as string);
+  const live = [...mesh.proxies.values()]
+    .filter((proxy) => proxy.alive && proxy.state === 'ready')
+    .map((proxy) => proxy.id as string);
   return JSON.stringify(mesh.claimedBy(agent)) === JSON.stringify(live.sort());
 }
 

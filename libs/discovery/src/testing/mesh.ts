@@ -6,7 +6,16 @@ import { defaultRootConfig } from '../root/defaults.ts';
 import { RootDiscovery } from '../root/root-discovery.ts';
 import type { RootConfig, RootEffect, RootEvent } from '../root/types.ts';
 import type { GossipMessage, ProxyRecord, ProxyState, Snapshot } from '../shared/gossip.ts';
-import type { AgentId, DialId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId, TunnelId } from '../shared/ids.ts';
+import type {
+  AgentId,
+  DialId,
+  FencingToken,
+  Incarnation,
+  InstanceNonce,
+  LeafId,
+  ProxyId,
+  TunnelId,
+} from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import { seededRandom } from './random.ts';
 
@@ -86,14 +95,26 @@ export class Mesh {
     const config = { ...defaultLeafConfig(leaf as LeafId, agent as AgentId), ...this.#options.leaf };
     const core = new LeafDiscovery(config, this.#random, this.now, this.#options.knowledge?.());
     const id = agent as AgentId;
-    const added: Agent = { leaf: leaf as LeafId, id, nonce: nonce as InstanceNonce, core, dials: new Set(), alive: true };
+    const added: Agent = {
+      leaf: leaf as LeafId,
+      id,
+      nonce: nonce as InstanceNonce,
+      core,
+      dials: new Set(),
+      alive: true,
+    };
     this.agents.set(`${leaf}/${nonce}`, added);
     this.#drainAgent(added);
     return added;
   }
 
   snapshot(): Snapshot {
-    const proxies: ProxyRecord[] = [...this.proxies.values()].map(({ id, incarnation, state }) => ({ id, incarnation, state, generation: 0 }));
+    const proxies: ProxyRecord[] = [...this.proxies.values()].map(({ id, incarnation, state }) => ({
+      id,
+      incarnation,
+      state,
+      generation: 0,
+    }));
     return { kind: 'snapshot', stamp: { epoch: 1n, revision: this.#revision }, proxies };
   }
 
@@ -102,7 +123,8 @@ export class Mesh {
     if (!this.registryUp) return;
     this.#revision += 1n;
     const snapshot = this.snapshot();
-    for (const proxy of this.proxies.values()) this.#later(0, () => this.tellProxy(proxy, { type: 'membershipChanged', snapshot }));
+    for (const proxy of this.proxies.values())
+      this.#later(0, () => this.tellProxy(proxy, { type: 'membershipChanged', snapshot }));
   }
 
   /** The process dies: its tunnels break; its member record stays until `forget`. */
@@ -123,7 +145,8 @@ export class Mesh {
     if (agent === undefined) throw new Error(`no agent ${leaf}/${nonce}`);
     agent.alive = false;
     this.agents.delete(`${leaf}/${nonce}`);
-    for (const attachment of [...this.#attachments.values()]) if (attachment.agent === agent) this.#break(attachment, 'lost');
+    for (const attachment of [...this.#attachments.values()])
+      if (attachment.agent === agent) this.#break(attachment, 'lost');
   }
 
   drainProxy(name: string, spreadMs: number, deadlineMs: number): void {
@@ -200,7 +223,8 @@ export class Mesh {
   #nextInstant(): Instant | undefined {
     let next = Infinity;
     for (const item of this.#agenda) next = Math.min(next, item.at);
-    for (const proxy of this.proxies.values()) if (proxy.alive) next = Math.min(next, proxy.core.nextTimeout() ?? Infinity);
+    for (const proxy of this.proxies.values())
+      if (proxy.alive) next = Math.min(next, proxy.core.nextTimeout() ?? Infinity);
     for (const agent of this.agents.values()) next = Math.min(next, agent.core.nextTimeout() ?? Infinity);
     return next === Infinity ? undefined : next;
   }
@@ -228,7 +252,8 @@ export class Mesh {
     agent.dials.add(effect.dial);
     const fail = (reason: 'unreachable' | 'lost' | 'handshake'): void =>
       this.#later(2 * this.#latency, () => {
-        if (agent.dials.delete(effect.dial)) this.tellAgent(agent, { type: 'dialFailed', dial: effect.dial, reason, retryAfterMs: 0 });
+        if (agent.dials.delete(effect.dial))
+          this.tellAgent(agent, { type: 'dialFailed', dial: effect.dial, reason, retryAfterMs: 0 });
       });
     const live = [...this.proxies.values()].filter((proxy) => proxy.alive).map((proxy) => proxy.id);
     const balancer = this.#options.balancer ?? ((attempt, ids) => ids[attempt % Math.max(1, ids.length)]);
@@ -245,13 +270,26 @@ export class Mesh {
 
   #attach(agent: Agent, effect: Extract<LeafEffect, { type: 'dial' }>, proxy: Proxy, via: ProxyId | undefined): void {
     if (!agent.dials.delete(effect.dial) || !agent.alive) return;
-    if (!proxy.alive) return this.tellAgent(agent, { type: 'dialFailed', dial: effect.dial, reason: 'lost', retryAfterMs: 0 });
+    if (!proxy.alive)
+      return this.tellAgent(agent, { type: 'dialFailed', dial: effect.dial, reason: 'lost', retryAfterMs: 0 });
     this.#tunnels += 1;
     const tunnel = `t${this.#tunnels}` as TunnelId;
     this.#attachments.set(tunnel, { tunnel, agent, proxy });
     const incarnation = this.registryUp ? proxy.incarnation : proxy.core.status().incarnation;
-    this.#later(this.#latency, () => this.#toAgent(tunnel, { type: 'tunnelEstablished', dial: effect.dial, tunnel, proxy: proxy.id, incarnation, via }));
-    const replaces = effect.replaces !== undefined && this.#attachments.get(effect.replaces)?.proxy === proxy ? effect.replaces : undefined;
+    this.#later(this.#latency, () =>
+      this.#toAgent(tunnel, {
+        type: 'tunnelEstablished',
+        dial: effect.dial,
+        tunnel,
+        proxy: proxy.id,
+        incarnation,
+        via,
+      }),
+    );
+    const replaces =
+      effect.replaces !== undefined && this.#attachments.get(effect.replaces)?.proxy === proxy
+        ? effect.replaces
+        : undefined;
     const { leaf, id, nonce } = agent;
     this.tellProxy(proxy, { type: 'attachRequested', tunnel, leaf, agent: id, nonce, replaces, via });
   }
@@ -298,7 +336,8 @@ export class Mesh {
   }
 
   #perform(proxy: Proxy, effect: RootEffect): void {
-    const send = (tunnel: TunnelId, event: LeafEvent): void => this.#later(this.#latency, () => this.#toAgent(tunnel, event));
+    const send = (tunnel: TunnelId, event: LeafEvent): void =>
+      this.#later(this.#latency, () => this.#toAgent(tunnel, event));
     switch (effect.type) {
       case 'grantClaim':
         return send(effect.tunnel, { type: 'claimGranted', tunnel: effect.tunnel, slot: effect.slot });
@@ -325,7 +364,11 @@ export class Mesh {
       }
       case 'recordClaim':
         this.#revision += 1n;
-        return this.#answer(proxy, { type: 'claimRecorded', request: effect.request, token: this.#revision as FencingToken });
+        return this.#answer(proxy, {
+          type: 'claimRecorded',
+          request: effect.request,
+          token: this.#revision as FencingToken,
+        });
       case 'releaseClaim':
         return this.#answer(proxy, { type: 'claimReleased', request: effect.request });
       case 'deregister':
