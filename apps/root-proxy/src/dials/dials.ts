@@ -1,0 +1,296 @@
+import { randomBytes } from 'node:crypto';
+import { outcomeFromWire } from '@xylem/carrier';
+import type { FramePort } from '@xylem/carrier';
+import { isName } from '@xylem/discovery';
+import { ATTRIBUTE, SPAN } from '@xylem/telemetry';
+import type { Attributes, SpanHandle, SpanName, Tracing } from '@xylem/telemetry';
+import { DialRouter } from '@xylem/tunnel';
+import type { DialWay, OfferedNode, PeerHolder, ResetReason, RouterConfig, RouterEffect, RouterEvent, RouterStatus } from '@xylem/tunnel';
+import { assert, unreachable } from '../assert.ts';
+import { Alarm, now } from '../clock.ts';
+import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
+
+type Effect<Type extends RouterEffect['type']> = Extract<RouterEffect, { type: Type }>;
+
+/** How long after opening Carry an agent may take for its first frame, which it has at hand. */
+const CARRY_FIRST_FRAME_MS = 10_000;
+/** Root proxies and an agent: longer ways do not exist. */
+const MAX_VIA = 4;
+/** A peer that is a member but not connected yet is waited for this long before the next one is asked. */
+const PEER_CONNECT_MS = 1_000;
+/** Each open connection may hold some 3 MiB in queues and windows when both its ends stop reading. */
+const MAX_OPEN = 20_000;
+
+interface Waiting {
+  readonly order: DialOrder;
+  readonly startedAt: number;
+  readonly answer: (answer: DialAnswer) => void;
+  /** The stream to the peer that is asked now. */
+  forward: FramePort | undefined;
+  /** What the peer said about the rest of the way. */
+  peerVia: readonly string[];
+  /** Covers the way that is tried now. */
+  span: SpanHandle | undefined;
+}
+
+/** Runs the DialRouter: the one way in which a connection is asked for at this root proxy, wherever it came from. */
+export class Dials {
+  readonly #self: string;
+  readonly #ports: DialPorts;
+  readonly #tracing: Tracing;
+  readonly #observer: DialObserver;
+  readonly #router: DialRouter;
+  readonly #alarm = new Alarm(() => this.#handle({ type: 'timeout' }));
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #open = new Map<string, Ending | undefined>();
+  /** The Carry stream whose first frame is being handled. */
+  #answering: FramePort | undefined;
+  #whenIdle: (() => void)[] = [];
+  /** Set when every connection was given up: those that open later are, too. */
+  #aborted: { readonly reason: ResetReason; readonly detail: string } | undefined;
+
+  constructor(self: string, config: RouterConfig, ports: DialPorts, tracing: Tracing, observer: DialObserver) {
+    this.#self = self;
+    this.#tracing = tracing;
+    this.#ports = ports;
+    this.#observer = observer;
+    this.#router = new DialRouter(config);
+  }
+
+  tunnelAttached(tunnel: string, leaf: string, agent: string, nodes: readonly OfferedNode[]): void {
+    this.#handle({ type: 'tunnelAttached', tunnel, leaf, agent, nodes });
+  }
+
+  tunnelClaimed(tunnel: string, incarnation: bigint, token: bigint): void {
+    this.#handle({ type: 'tunnelClaimed', tunnel, incarnation, token });
+  }
+
+  tunnelDraining(tunnel: string): void {
+    this.#handle({ type: 'tunnelDraining', tunnel });
+  }
+
+  tunnelClosed(tunnel: string): void {
+    this.#handle({ type: 'tunnelClosed', tunnel });
+  }
+
+  holdersViewed(holders: ReadonlyMap<string, readonly PeerHolder[]>): void {
+    this.#handle({ type: 'holdersViewed', holders });
+  }
+
+  status(): RouterStatus {
+    return this.#router.status();
+  }
+
+  get openConnections(): number {
+    return this.#open.size;
+  }
+
+  /** Asks for a connection. The dial is answered within its time, whatever happens. */
+  dial(order: DialOrder): Dial {
+    const connection = randomBytes(16).toString('base64url');
+    if (this.#open.size >= MAX_OPEN) return { answer: Promise.resolve(this.#full()), abandon: () => undefined };
+    const answer = new Promise<DialAnswer>((resolve) => {
+      this.#waiting.set(connection, { order, startedAt: now(), answer: resolve, forward: undefined, peerVia: [], span: undefined });
+    });
+    const { leaf, node, port, user, hops, timeoutMs } = order;
+    this.#handle({ type: 'dialRequested', connection, leaf, node, port, user, hops, timeoutMs, random: Math.random() });
+    return { answer, abandon: () => this.#abandon(connection) };
+  }
+
+  /** An agent opened Carry on one of our tunnels: its first frame says what became of the dial. */
+  async carryOpened(tunnel: string, connection: string, frames: FramePort): Promise<void> {
+    const first = await frames.first(CARRY_FIRST_FRAME_MS);
+    const kind = first.kind === 'frame' ? first.frame.kind : undefined;
+    const outcome = kind?.$case === 'outcome' ? outcomeFromWire(kind.value.code) : undefined;
+    if (kind?.$case !== 'outcome' || outcome === undefined) {
+      frames.cancel('the first frame of Carry must be an outcome');
+      return;
+    }
+    this.#answering = frames;
+    this.#handle({ type: 'dialAnswered', tunnel, connection, outcome, detail: kind.value.detail });
+    // Nobody took the stream: the dial ended without a connection, and its stream ends with it.
+    if (this.#answering !== undefined) endStream(frames);
+    this.#answering = undefined;
+  }
+
+  /** Resolves when no connection is open and no dial waits. */
+  idle(): Promise<void> {
+    if (this.#isIdle()) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Resets every open connection, and those that are about to open. */
+  abortAll(reason: 'drain-deadline' | 'shutdown', detail: string): void {
+    this.#aborted = { reason, detail };
+    for (const ending of [...this.#open.values()]) ending?.abort(reason, detail);
+  }
+
+  stop(): void {
+    this.#alarm.stop();
+  }
+
+  #full(): DialAnswer {
+    const detail = `root proxy ${this.#self} carries ${MAX_OPEN} connections, try again later or another root proxy`;
+    return { outcome: 'overloaded', detail, via: [this.#self] };
+  }
+
+  #isIdle(): boolean {
+    return this.#open.size === 0 && this.#waiting.size === 0;
+  }
+
+  #settled(): void {
+    if (!this.#isIdle()) return;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  #abandon(connection: string): void {
+    const waiting = this.#waiting.get(connection);
+    if (waiting === undefined) return;
+    this.#handle({ type: 'dialAbandoned', connection });
+    this.#waiting.delete(connection);
+    waiting.span?.fail('the requester gave up');
+    waiting.span?.end();
+    this.#settled();
+  }
+
+  #handle(event: RouterEvent): void {
+    this.#router.handle(event, now());
+    for (let effect = this.#router.pollEffect(); effect !== undefined; effect = this.#router.pollEffect()) this.#perform(effect);
+    this.#alarm.set(this.#router.nextTimeout());
+  }
+
+  #perform(effect: RouterEffect): void {
+    switch (effect.type) {
+      case 'sendDial':
+        return this.#sendDial(effect);
+      case 'sendCancel':
+        return this.#ports.sendCancel(effect.tunnel, effect.connection);
+      case 'forward':
+        void this.#forward(effect);
+        return;
+      case 'cancelForward':
+        return this.#cancelForward(effect.connection);
+      case 'report':
+        return this.#report(effect);
+      case 'refuseStream':
+        return this.#refuseStream(effect);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #sendDial(effect: Effect<'sendDial'>): void {
+    const { type: _, ...dial } = effect;
+    const waiting = this.#waiting.get(effect.connection);
+    assert(waiting !== undefined, `dial of ${effect.connection}, which nobody waits for`);
+    const span = this.#startWay(waiting, SPAN.tunnelDial, { [ATTRIBUTE.tunnel]: effect.tunnel });
+    this.#ports.sendDial({ ...dial, traceparent: span.traceparent });
+  }
+
+  async #forward(effect: Effect<'forward'>): Promise<void> {
+    const { connection, proxy, leaf, node, port, user, timeoutMs } = effect;
+    const waiting = this.#waiting.get(connection);
+    assert(waiting !== undefined, `forward of ${connection}, which nobody waits for`);
+    const span = this.#startWay(waiting, SPAN.peerForward, { [ATTRIBUTE.proxy]: proxy });
+    const startedAt = now();
+    const frames = await this.#ports.openForward(proxy, Math.min(timeoutMs, PEER_CONNECT_MS));
+    // The dial was given up, or went on to another peer, while this one was being reached.
+    if (this.#waiting.get(connection) !== waiting || waiting.span !== span) {
+      frames?.cancel('the requester gave up');
+      return;
+    }
+    if (frames === undefined) {
+      const detail = `root proxy ${proxy} cannot be reached`;
+      return this.#handle({ type: 'forwardFailed', connection, sent: false, detail });
+    }
+    waiting.forward = frames;
+    const leftMs = Math.max(1, Math.floor(timeoutMs - (now() - startedAt)));
+    const open = { target: { leaf, node, port }, hops: waiting.order.hops + 1, traceparent: span.traceparent, timeoutMs: leftMs, user };
+    frames.send({ kind: { $case: 'open', value: open } });
+    await this.#awaitForward(waiting, connection, frames, leftMs);
+  }
+
+  async #awaitForward(waiting: Waiting, connection: string, frames: FramePort, timeoutMs: number): Promise<void> {
+    const first = await frames.first(timeoutMs);
+    if (this.#waiting.get(connection) !== waiting || waiting.forward !== frames) return;
+    const kind = first.kind === 'frame' ? first.frame.kind : undefined;
+    const outcome = kind?.$case === 'outcome' ? outcomeFromWire(kind.value.code) : undefined;
+    if (kind?.$case === 'outcome' && outcome !== undefined) {
+      waiting.peerVia = kind.value.via.filter(isName).slice(0, MAX_VIA);
+      this.#handle({ type: 'forwardAnswered', connection, outcome, detail: kind.value.detail });
+      if (outcome !== 'connected') endStream(frames);
+      return;
+    }
+    frames.cancel('no outcome came');
+    const detail = first.kind === 'over' ? first.end.detail : `no outcome came (${first.kind})`;
+    this.#handle({ type: 'forwardFailed', connection, sent: true, detail });
+  }
+
+  /** The span of the way that is tried now; the one of a way tried before ends. */
+  #startWay(waiting: Waiting, name: SpanName, attributes: Attributes): SpanHandle {
+    waiting.span?.end();
+    waiting.span = this.#tracing.startSpan(name, { kind: 'client', traceparent: waiting.order.traceparent, attributes });
+    return waiting.span;
+  }
+
+  #cancelForward(connection: string): void {
+    this.#waiting.get(connection)?.forward?.cancel('the requester gave up');
+  }
+
+  #report(effect: Effect<'report'>): void {
+    const waiting = this.#waiting.get(effect.connection);
+    assert(waiting !== undefined, `report on ${effect.connection}, which nobody waits for`);
+    this.#waiting.delete(effect.connection);
+    waiting.span?.setAttribute(ATTRIBUTE.outcome, effect.outcome);
+    if (effect.outcome !== 'connected') waiting.span?.fail(effect.detail);
+    waiting.span?.end();
+    const { connection, outcome, detail, way } = effect;
+    this.#observer.answered(waiting.order, connection, outcome, detail, way, now() - waiting.startedAt);
+    const via = [this.#self, ...restOfWay(way, waiting)];
+    if (outcome === 'connected') waiting.answer({ outcome, via, connection: this.#opened(connection, way, waiting) });
+    else waiting.answer({ outcome, detail, via });
+    this.#settled();
+  }
+
+  #opened(id: string, way: DialWay, { order, forward }: Waiting): OpenConnection {
+    const frames = way.kind === 'tunnel' ? this.#answering : forward;
+    assert(frames !== undefined, `connection ${id} was reported connected without a stream`);
+    this.#answering = undefined;
+    this.#open.set(id, undefined);
+    return { id, frames, join: (ending) => void this.#join(id, order, ending) };
+  }
+
+  async #join(id: string, order: DialOrder, ending: Ending): Promise<void> {
+    this.#open.set(id, ending);
+    if (this.#aborted !== undefined) ending.abort(this.#aborted.reason, this.#aborted.detail);
+    const summary = await ending.closed;
+    this.#open.delete(id);
+    this.#handle({ type: 'connectionClosed', connection: id });
+    this.#observer.closed(order, id, summary);
+    this.#settled();
+  }
+
+  #refuseStream(effect: Effect<'refuseStream'>): void {
+    this.#answering?.cancel(effect.detail);
+    this.#answering = undefined;
+  }
+}
+
+/** Ends a stream that carried an outcome other than `connected`; both sides are done with it. */
+function endStream(frames: FramePort): void {
+  frames.listen({ frame: () => undefined, writable: () => undefined, over: () => undefined });
+  frames.end();
+}
+
+function restOfWay(way: DialWay, waiting: Waiting): readonly string[] {
+  switch (way.kind) {
+    case 'none':
+      return [];
+    case 'tunnel':
+      return [way.agent];
+    case 'peer':
+      return waiting.peerVia.length > 0 ? waiting.peerVia : [way.proxy];
+    default:
+      return unreachable(way);
+  }
+}

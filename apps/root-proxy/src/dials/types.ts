@@ -1,0 +1,81 @@
+import type { FramePort } from '@xylem/carrier';
+import type { DialOutcome, DialWay, ResetReason } from '@xylem/tunnel';
+
+/** A connection somebody asks for. Identity and authority have been checked; names are DNS labels. */
+export interface DialOrder {
+  readonly leaf: string;
+  readonly node: string;
+  /** 0: the node's only port. */
+  readonly port: number;
+  readonly user: string;
+  /** Root proxies passed so far. */
+  readonly hops: number;
+  /** 0: the default. */
+  readonly timeoutMs: number;
+  /** W3C trace context of the span that covers the dial; empty for none. */
+  readonly traceparent: string;
+}
+
+/** A dial in progress. */
+export interface Dial {
+  /** Never rejects, and stays pending for ever after `abandon`. */
+  readonly answer: Promise<DialAnswer>;
+  /** The requester went away. Without effect once the answer is there. */
+  abandon(): void;
+}
+
+export type DialAnswer =
+  | { readonly outcome: 'connected'; readonly via: readonly string[]; readonly connection: OpenConnection }
+  | { readonly outcome: Exclude<DialOutcome, 'connected'>; readonly detail: string; readonly via: readonly string[] };
+
+/** A connection whose node has accepted. Whoever gets it has to `join` it, once. */
+export interface OpenConnection {
+  readonly id: string;
+  /** Towards the node, its outcome read. */
+  readonly frames: FramePort;
+  /** Says what carries the connection from now on, so that a drain can end it. */
+  join(carried: Ending): void;
+}
+
+/** What the two ways of carrying a connection have in common. */
+export interface Ending {
+  readonly closed: Promise<ConnectionSummary>;
+  abort(reason: ResetReason, detail: string): void;
+}
+
+export interface ConnectionSummary {
+  readonly kind: 'clean' | 'not-connected' | 'reset';
+  readonly reason: ResetReason | undefined;
+  readonly detail: string;
+  /** Payload bytes from the user to the node, and back. */
+  readonly upBytes: number;
+  readonly downBytes: number;
+}
+
+/** Where the other ends of dials are. */
+export interface DialPorts {
+  /** Sends DialRequest on the tunnel's control stream; without effect when the tunnel has gone. */
+  sendDial(dial: TunnelDial): void;
+  sendCancel(tunnel: string, connection: string): void;
+  /** Opens PeerService.Forward; undefined when that proxy cannot be reached within the time. Never rejects. */
+  openForward(proxy: string, withinMs: number): Promise<FramePort | undefined>;
+}
+
+export interface TunnelDial {
+  readonly tunnel: string;
+  readonly connection: string;
+  readonly leaf: string;
+  readonly node: string;
+  readonly port: number;
+  readonly user: string;
+  readonly timeoutMs: number;
+  readonly incarnation: bigint;
+  readonly token: bigint;
+  readonly traceparent: string;
+}
+
+/** For logs and metrics. */
+export interface DialObserver {
+  answered(order: DialOrder, connection: string, outcome: DialOutcome, detail: string, way: DialWay, durationMs: number): void;
+  closed(order: DialOrder, connection: string, summary: ConnectionSummary): void;
+}
