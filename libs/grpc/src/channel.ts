@@ -226,5 +226,9 @@ function open<Out, In>(
   const call = client.makeBidiStreamRequest(path, encode, decode, metadata);
   // Failure is told by 'status' as well; an 'error' that nobody listens to would end the process.
   call.on('error', () => undefined);
+  // A cancel in the turn that opened the call overtakes the opening: grpc-js 1.14.7 then reports the end and opens the
+  // HTTP/2 stream all the same, which nobody would ever close.
+  const cancel = call.cancel.bind(call);
+  call.cancel = () => void setImmediate(cancel);
   return call;
 }

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { ClientDuplexStream, ServerDuplexStream } from '@grpc/grpc-js';
+import { addHttp2Options, http2ServerOf, http2StreamOf } from './grpc-internals.ts';
+import { createChannel, handleDuplex } from './index.ts';
+import type { GrpcChannel } from './index.ts';
+import { Echo } from './testing/echo.ts';
+import { startServer } from './testing/pair.ts';
+import { slowLink } from './testing/slow-link.ts';
+import type { LinkDirection } from './testing/slow-link.ts';
+
+const MIB = 1024 * 1024;
+const BLOCK = Buffer.alloc(64 * 1024);
+/** HTTP/2 and gRPC framing on top of what the window counts. */
+const FRAMING = 1.01;
+
+async function plainChannel(t: TestContext, address: string, streamWindowBytes?: number): Promise<GrpcChannel> {
+  const options = { address, tls: undefined, maxMessageBytes: MIB };
+  const channel = createChannel(streamWindowBytes === undefined ? options : { ...options, streamWindowBytes });
+  t.after(() => channel.close());
+  await channel.connect();
+  return channel;
+}
+
+/** Sends more than any window holds. */
+function flood(call: ClientDuplexStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>, bytes: number): void {
+  for (let sent = 0; sent < bytes; sent += BLOCK.length) call.write(BLOCK);
+}
+
+/** What enters `forward` while nothing comes back: the windows that the other side has granted. */
+async function inFlight(forward: LinkDirection, back: LinkDirection, send: () => void): Promise<number> {
+  back.hold();
+  const before = forward.bytes;
+  send();
+  await forward.quiet();
+  return forward.bytes - before;
+}
+
+/** Both sides open, settings exchanged. */
+async function ready(channel: GrpcChannel): Promise<ClientDuplexStream<Buffer, Buffer>> {
+  const call = channel.duplex(Echo.stream);
+  call.write(Buffer.from('start'));
+  await once(call, 'data');
+  return call;
+}
+
+const greet = handleDuplex(Echo.stream, (call) => {
+  call.once('data', () => call.write(Buffer.from('welcome')));
+  call.on('data', () => undefined);
+});
+
+test('a server grants each stream the window it was configured with, and all of them at once', async (t) => {
+  const { port } = await startServer(t, { tls: undefined, services: [greet], streamWindowBytes: MIB });
+  const link = await slowLink(t, port);
+  const channel = await plainChannel(t, link.address);
+  const calls = [await ready(channel), await ready(channel), await ready(channel)];
+  const bytes = await inFlight(link.toServer, link.toClient, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  assert.ok(bytes > 2.9 * MIB && bytes < 3 * MIB * FRAMING, `${bytes} bytes in flight on three streams`);
+});
+
+test('a client grants each stream the window it was configured with, and all of them at once', async (t) => {
+  const calls: ServerDuplexStream<Buffer, Buffer>[] = [];
+  const answer = handleDuplex(Echo.stream, (call) => {
+    calls.push(call);
+    call.on('data', () => call.write(Buffer.from('welcome')));
+  });
+  const { port } = await startServer(t, { tls: undefined, services: [answer], maxMessageBytes: MIB });
+  const link = await slowLink(t, port);
+  const channel = await plainChannel(t, link.address, MIB);
+  for (let open = 0; open < 3; open += 1) await ready(channel);
+  const bytes = await inFlight(link.toClient, link.toServer, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  assert.ok(bytes > 2.9 * MIB && bytes < 3 * MIB * FRAMING, `${bytes} bytes in flight on three streams`);
+});
+
+test('an unpatched grpc-js server keeps 65,535 bytes for everything: a sixteenth of ours', async (t) => {
+  const server = new Server();
+  const { path, requestDeserialize, responseSerialize } = Echo.stream;
+  const handler = (call: ServerDuplexStream<Buffer, Buffer>): void => {
+    call.once('data', () => call.write(Buffer.from('welcome')));
+    call.on('data', () => undefined);
+  };
+  server.register(path, handler, responseSerialize, requestDeserialize, 'bidi');
+  const bound = Promise.withResolvers<number>();
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (_error, port) => bound.resolve(port));
+  t.after(() => server.forceShutdown());
+  const link = await slowLink(t, await bound.promise);
+  const channel = await plainChannel(t, link.address);
+  const calls = [await ready(channel), await ready(channel), await ready(channel)];
+  const bytes = await inFlight(link.toServer, link.toClient, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  assert.ok(bytes <= 65_535 * FRAMING, `${bytes} bytes in flight: upstream has changed, the patch may be superfluous`);
+});
+
+test('grpc-js is pinned to the version whose private fields we use', () => {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const installed: unknown = createRequire(import.meta.url)('@grpc/grpc-js/package.json');
+  assert.ok(typeof manifest === 'object' && manifest !== null && 'dependencies' in manifest);
+  assert.ok(typeof installed === 'object' && installed !== null && 'version' in installed);
+  assert.equal(installed.version, '1.14.7');
+  assert.equal(Reflect.get(Object(manifest.dependencies), '@grpc/grpc-js'), '1.14.7');
+});
+
+test('says what moved when a private field of grpc-js is not where it was', () => {
+  const changed = new Server();
+  Reflect.deleteProperty(changed, 'commonServerOptions');
+  assert.throws(() => addHttp2Options(changed, {}), /@grpc\/grpc-js has changed: Server\.commonServerOptions/);
+  assert.throws(() => http2ServerOf(new Server()), /@grpc\/grpc-js has changed: Server\.http2Servers/);
+  assert.throws(() => http2StreamOf({}), /@grpc\/grpc-js has changed: ServerDuplexStreamImpl/);
+});
