@@ -56,6 +56,8 @@ interface Watch {
   state: WatchState;
 }
 
+/** Numbers and tags of one encoded event. */
+const EVENT_OVERHEAD_BYTES = 64;
 /** Revisions that one read looks at, so that a read of a long history stays short. */
 const REVISIONS_PER_READ = 1_000n;
 
@@ -173,8 +175,9 @@ export class Watches {
           watch.state = { type: 'behind', next: number, skip: index };
           return { ...result, events, fragment: true };
         }
-        events.push(this.#withPrevious(watch, event));
-        bytes += eventBytes(event);
+        const told = this.#withPrevious(watch, event);
+        events.push(told);
+        bytes += eventBytes(told);
       }
     }
     if (number > newest) {
@@ -236,9 +239,9 @@ function wantsType({ request }: Watch, event: StoreEvent): boolean {
   return event.type === 'put' ? request.noPut !== true : request.noDelete !== true;
 }
 
-function eventBytes(event: StoreEvent): number {
-  return event.kv.key.length + (event.type === 'put' ? event.kv.value.length : 0) + EVENT_OVERHEAD_BYTES;
+/** Roughly what the event takes when it is encoded. */
+function eventBytes(event: WatchEvent): number {
+  const value = event.type === 'put' ? event.kv.value.length : 0;
+  const previous = event.prevKv === undefined ? 0 : event.prevKv.key.length + event.prevKv.value.length;
+  return EVENT_OVERHEAD_BYTES + event.kv.key.length + value + previous;
 }
-
-/** Numbers and tags of one encoded event, with room for its previous key's. */
-const EVENT_OVERHEAD_BYTES = 64;
