@@ -20,3 +20,11 @@ export {
 export * from './root/registry-types.ts';
 export { RegistryView } from './root/registry-view.ts';
 export { RegistryLink } from './root/registry-link.ts';
+export { peekClientHello, MAX_CLIENT_HELLO_BYTES, type ClientHelloPeek } from './shared/client-hello.ts';
+export {
+  defaultRelayConfig,
+  RelayPolicy,
+  type RelayConfig,
+  type RelayDecision,
+  type RelayRequest,
+} from './root/relay.ts';
