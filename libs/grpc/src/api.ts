@@ -1,9 +1,4 @@
-import type {
-  ClientDuplexStream,
-  MethodDefinition,
-  ServiceDefinition,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
 import type { MethodBinding } from './handlers.ts';
 
@@ -66,8 +61,8 @@ export interface ServerOptions {
   readonly tls: TlsSource | undefined;
   /** Demand a client certificate in the handshake. Default true. */
   readonly requireClientCertificate?: boolean;
-  /** Bindings made by handleStream, handleDuplex, handleUnary, handleServerStream; or a whole bare grpc-js service. */
-  readonly services: readonly (MethodBinding | ServiceRegistration)[];
+  /** Made by handleStream, handleServerStream, handleDuplex and handleUnary. */
+  readonly services: readonly MethodBinding[];
   /** Streams per connection. Default 1_000. */
   readonly maxConcurrentStreams?: number;
   /** Greatest message. Default 128 KiB. */
@@ -88,11 +83,6 @@ export interface ServerFault {
   /** Full method name for a handler, otherwise the address of the peer. */
   readonly where: string;
   readonly cause: unknown;
-}
-
-export interface ServiceRegistration {
-  readonly definition: ServiceDefinition;
-  readonly implementation: UntypedServiceImplementation;
 }
 
 /** A gRPC server with health (grpc.health.v1) and reflection (v1 and v1alpha) served beside its services. */
@@ -135,7 +125,10 @@ export interface ConnectionLoss {
 export interface GrpcChannel {
   /** Resolves when connected. Rejects with a ChannelError whose `stage` says how far it came; the channel is then closed. */
   connect(): Promise<void>;
-  stream<Out, In>(method: MethodDefinition<Out, In>, metadata?: Readonly<Record<string, string>>): MessageStream<Out, In>;
+  stream<Out, In>(
+    method: MethodDefinition<Out, In>,
+    metadata?: Readonly<Record<string, string>>,
+  ): MessageStream<Out, In>;
   /**
    * The bare grpc-js stream, for code that moves bytes at full speed. An error listener is installed, so the process
    * never dies of an unhandled one. Waits for 'drain' must also end on 'close', 'error' and 'status'.

@@ -87,7 +87,11 @@ class Channel implements GrpcChannel {
       return found.map(({ address }) => nameOf({ host: address, port }));
     } catch (error) {
       if (error instanceof ChannelError) return error;
-      return connectError('tcp', formatAddress({ host, port }), error instanceof Error ? error : new Error(String(error)));
+      return connectError(
+        'tcp',
+        formatAddress({ host, port }),
+        error instanceof Error ? error : new Error(String(error)),
+      );
     } finally {
       clearTimeout(timer);
     }
@@ -157,7 +161,10 @@ class Channel implements GrpcChannel {
     const client = this.#client();
     if (client === undefined) return new ByteCountedStream(closedSide(this.#peer(), CLOSED), codec);
     const call = open(client, { path: method.path, encode: unchanged, decode: unchanged }, metadata);
-    return new ByteCountedStream(clientSide(call, () => this.#peer()), codec);
+    return new ByteCountedStream(
+      clientSide(call, () => this.#peer()),
+      codec,
+    );
   }
 
   duplex<Out, In>(

@@ -23,7 +23,10 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/EAI_AGAIN/, 'the host name cannot be resolved now; is DNS reachable?'],
   [/EHOSTUNREACH|ENETUNREACH/, 'no route to the host'],
   [/certificate has expired/, "the server's certificate has expired"],
-  [/unable to (?:verify|get)|self-signed certificate|certificate signature failure/, "the server's certificate is not signed by a trusted CA"],
+  [
+    /unable to (?:verify|get)|self-signed certificate|certificate signature failure/,
+    "the server's certificate is not signed by a trusted CA",
+  ],
 ];
 
 function remedyFor(text: string): string | undefined {

@@ -124,7 +124,8 @@ function handshake(tcp: Socket, tls: TlsSource, serverName: string): Promise<Soc
       if (socket.alpnProtocol === 'h2') resolve(socket);
       else reject(new Error('the server does not speak HTTP/2'));
     });
-    socket.once('error', reject);
+    // Stays: a second error, after the first has rejected, must find a listener.
+    socket.on('error', reject);
     socket.once('close', () => reject(new Error('the server closed the connection during the TLS handshake')));
   });
 }
@@ -147,7 +148,9 @@ class ConnectionCredentials extends ChannelCredentials {
     return this === other;
   }
 
-  override _createSecureConnector(...[, , callCredentials]: Parameters<ChannelCredentials['_createSecureConnector']>): SecureConnector {
+  override _createSecureConnector(
+    ...[, , callCredentials]: Parameters<ChannelCredentials['_createSecureConnector']>
+  ): SecureConnector {
     const connection = this.#connection;
     return {
       waitForReady: async () => connection.beforeDial(),

@@ -15,7 +15,9 @@ function isObject(value: unknown): value is object {
 }
 
 function moved(what: string): Error {
-  return new Error(`@grpc/grpc-js has changed: ${what} is not where 1.14.7 has it. Adapt libs/grpc/src/grpc-internals.ts`);
+  return new Error(
+    `@grpc/grpc-js has changed: ${what} is not where 1.14.7 has it. Adapt libs/grpc/src/grpc-internals.ts`,
+  );
 }
 
 /**

@@ -24,7 +24,11 @@ async function plainPair(
   handler: (stream: Bytes) => Promise<void>,
   options: Partial<ServerOptions> = {},
 ): Promise<GrpcChannel> {
-  const { address } = await startServer(t, { tls: undefined, services: [handleStream(Echo.stream, handler)], ...options });
+  const { address } = await startServer(t, {
+    tls: undefined,
+    services: [handleStream(Echo.stream, handler)],
+    ...options,
+  });
   const channel = createChannel({ address, tls: undefined });
   t.after(() => channel.close());
   await channel.connect();

@@ -97,9 +97,9 @@ export function serverHttp2Options(options: ServerOptions): Http2Options {
     maxOutstandingPings: 10,
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 50,
-    // Streams a peer may reset: a burst, then per second. Users who hang up are resets too, so the burst is the number
-    // of streams that may be open.
-    streamResetBurst: options.maxConcurrentStreams ?? DEFAULTS.maxConcurrentStreams,
-    streamResetRate: 100,
+    // Streams a peer may reset: a burst, then per second. Users who hang up are resets, too, and exceeding this ends the
+    // tunnel of all of them; an attack resets ten times as many.
+    streamResetBurst: 1_000,
+    streamResetRate: 1_000,
   };
 }

@@ -79,7 +79,10 @@ test('answers what it does not have with NOT_FOUND, and goes on answering', asyn
     return value.messageResponse;
   };
   const missing = await ask({ $case: 'fileContainingSymbol', value: 'no.Such' });
-  assert.deepEqual(missing, { $case: 'errorResponse', value: { errorCode: 5, errorMessage: 'no symbol no.Such', _unknownFields: {} } });
+  assert.deepEqual(missing, {
+    $case: 'errorResponse',
+    value: { errorCode: 5, errorMessage: 'no symbol no.Such', _unknownFields: {} },
+  });
   assert.equal((await ask(undefined))?.$case, 'errorResponse');
   assert.equal((await ask({ $case: 'fileByFilename', value: '../../etc/passwd' }))?.$case, 'errorResponse');
   const file = await ask({ $case: 'fileContainingSymbol', value: 'xylem.access.v1.AccessService.ListNodes' });

@@ -5,7 +5,15 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
-import { ChannelError, createChannel, createServer, handleDuplex, handleStream, handleUnary, StatusError } from './index.ts';
+import {
+  ChannelError,
+  createChannel,
+  createServer,
+  handleDuplex,
+  handleStream,
+  handleUnary,
+  StatusError,
+} from './index.ts';
 import type { StreamPeer } from './index.ts';
 import { makeAuthority, sourceOf } from './testing/certificates.ts';
 import { within } from './testing/deadline.ts';
@@ -27,7 +35,13 @@ function whoami(seen: StreamPeer[]): ReturnType<typeof handleUnary> {
 test('refuses a client without a certificate in the handshake, and calls no handler', async (t) => {
   const seen: StreamPeer[] = [];
   const { port, faults } = await startServer(t, { tls: world.serverTls, services: [whoami(seen)] });
-  const socket = tlsConnect({ port, host: '127.0.0.1', ca: world.authority.pem, servername: SERVER_NAME, ALPNProtocols: ['h2'] });
+  const socket = tlsConnect({
+    port,
+    host: '127.0.0.1',
+    ca: world.authority.pem,
+    servername: SERVER_NAME,
+    ALPNProtocols: ['h2'],
+  });
   // TLS 1.3 clients finish first; the refusal arrives as an alert when they read.
   const error = Promise.withResolvers<Error>();
   socket.once('error', error.resolve);
@@ -49,7 +63,10 @@ test('refuses certificates of another CA, expired ones and TLS 1.2', async (t) =
   const old = tlsConnect({ port, host: '127.0.0.1', ca, cert, key, servername: SERVER_NAME, maxVersion: 'TLSv1.2' });
   await within(once(old, 'error'), 'the refusal of TLS 1.2');
   assert.equal(seen.length, 0);
-  assert.deepEqual(faults.map(({ kind }) => kind), ['handshake', 'handshake', 'handshake']);
+  assert.deepEqual(
+    faults.map(({ kind }) => kind),
+    ['handshake', 'handshake', 'handshake'],
+  );
 });
 
 test('shows every URI of the certificate, so that a second one cannot hide', async (t) => {
@@ -101,7 +118,10 @@ test('new connections use renewed credentials on both sides, open ones go on', a
   await after.unary(Echo.unary, Buffer.alloc(0), 1_000);
   assert.deepEqual(before.peer?.uris, ['spiffe://x/proxy/old']);
   assert.deepEqual(after.peer?.uris, ['spiffe://x/proxy/new']);
-  assert.deepEqual(seen.map(({ uris }) => uris), [['spiffe://x/user/old'], ['spiffe://x/user/new']]);
+  assert.deepEqual(
+    seen.map(({ uris }) => uris),
+    [['spiffe://x/user/old'], ['spiffe://x/user/new']],
+  );
 });
 
 test('a CA that is no longer trusted is refused after renewal', async (t) => {
@@ -122,7 +142,10 @@ test('cuts a handshake that takes too long, and a session that never speaks HTTP
   idle.on('error', () => undefined);
   idle.resume();
   await within(once(idle, 'close'), 'the end of the idle session');
-  assert.deepEqual(faults.map(({ kind }) => kind), ['handshake', 'session']);
+  assert.deepEqual(
+    faults.map(({ kind }) => kind),
+    ['handshake', 'session'],
+  );
 });
 
 test('survives peers that vanish at any moment of the handshake', async (t) => {
@@ -145,7 +168,10 @@ test('says which address is taken and what to do', async (t) => {
   await assert.rejects(second.listen(`127.0.0.1:${port}`), {
     message: `cannot listen on 127.0.0.1:${port}: the port is taken; stop the process that uses it or choose another port`,
   });
-  await assert.rejects(second.listen('192.0.2.1:0'), /cannot listen on 192\.0\.2\.1:0: this machine has no such address/);
+  await assert.rejects(
+    second.listen('192.0.2.1:0'),
+    /cannot listen on 192\.0\.2\.1:0: this machine has no such address/,
+  );
   await assert.rejects(second.listen('7200'), /"7200" is no address; write host:port/);
   await second.close(0);
 });
@@ -271,31 +297,6 @@ test('hides what a handler threw, and keeps a StatusError', async (t) => {
   );
 });
 
-test('a bare grpc-js handler that throws later fails its call, not the process', async (t) => {
-  const { address, faults } = await startServer(t, {
-    tls: world.serverTls,
-    services: [
-      {
-        definition: { stream: Echo.stream, unary: Echo.unary },
-        implementation: {
-          stream: async () => {
-            await Promise.resolve();
-            throw new Error('late');
-          },
-          unary: () => {
-            throw new Error('early');
-          },
-        },
-      },
-    ],
-  });
-  const channel = await connectTo(t, world, { address });
-  const end = await within(channel.stream(Echo.stream).closed, 'the end');
-  assert.deepEqual(end, { kind: 'failed', code: 13, detail: 'internal error' });
-  await assert.rejects(channel.unary(Echo.unary, Buffer.alloc(0), 1_000), { code: 13, detail: 'internal error' });
-  assert.equal(faults.length, 2);
-});
-
 test('refuses two handlers for one method', () => {
   assert.throws(() => createServer({ tls: undefined, services: [echo, echo] }), /two handlers for \/test\.Echo\/Unary/);
 });
@@ -303,7 +304,13 @@ test('refuses two handlers for one method', () => {
 test('answers UNIMPLEMENTED for a method without handler, whatever the path', async (t) => {
   const { address } = await startServer(t, { tls: world.serverTls, services: [echo] });
   const channel = await connectTo(t, world, { address });
-  for (const path of ['/test.Echo/Stream', '/test.Echo/Unary/', '//test.Echo/Unary', '/TEST.ECHO/UNARY', '/test.Echo/Unary%2f']) {
+  for (const path of [
+    '/test.Echo/Stream',
+    '/test.Echo/Unary/',
+    '//test.Echo/Unary',
+    '/TEST.ECHO/UNARY',
+    '/test.Echo/Unary%2f',
+  ]) {
     await assert.rejects(channel.unary({ ...Echo.unary, path }, Buffer.alloc(0), 1_000), { code: 12 }, path);
   }
 });
@@ -321,4 +328,3 @@ test('closing a server ends what is open at the limit, and refuses new connectio
   const late = createChannel({ address, tls: world.clientTls, serverName: SERVER_NAME });
   await assert.rejects(late.connect(), { stage: 'tcp' });
 });
-

@@ -8,7 +8,6 @@ import { Listener } from './listener.ts';
 import { DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
 import { reflectionBindings } from './reflection.ts';
 import { Sessions } from './sessions.ts';
-import { bindUntyped } from './untyped-service.ts';
 
 /** See GrpcServer. Nothing is accepted before `listen` or `inject`; health says NOT_SERVING until `setServing(true)`. */
 export function createServer(options: ServerOptions): GrpcServer {
@@ -33,13 +32,14 @@ export function createServer(options: ServerOptions): GrpcServer {
     listen: (address) => listener.listen(address),
     inject: (connection: Duplex, source?: string) => listener.inject(connection, source),
     setServing: (serving) => health.setServing(serving),
-    close: (limitMs) => (closing ??= (async () => {
-      listener.stop();
-      health.stop();
-      await sessions.finish(limitMs);
-      listener.destroyConnections();
-      server.forceShutdown();
-    })()),
+    close: (limitMs) =>
+      (closing ??= (async () => {
+        listener.stop();
+        health.stop();
+        await sessions.finish(limitMs);
+        listener.destroyConnections();
+        server.forceShutdown();
+      })()),
   };
 }
 
@@ -54,14 +54,7 @@ function bindServices(server: Server, options: ServerOptions, onFault: (fault: S
     if (!binding.bind(server, context)) throw new Error(`two handlers for ${binding.path}; give each method one`);
     names.add(serviceOf(binding.path));
   };
-  for (const service of options.services) {
-    if ('path' in service) {
-      bind(service);
-      continue;
-    }
-    bindUntyped(server, service, context);
-    for (const { path } of Object.values(service.definition)) names.add(serviceOf(path));
-  }
+  options.services.forEach(bind);
   const health = new Health(names);
   health.bindings().forEach(bind);
   names.add('grpc.reflection.v1.ServerReflection').add('grpc.reflection.v1alpha.ServerReflection');

@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer';
 import type { MethodDefinition } from '@grpc/grpc-js';
 
 /** Methods of bytes, so that tests need no proto of their own. */
