@@ -1,0 +1,90 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { EXIT } from '@xylem/service';
+import { runCheck } from './check/run.ts';
+import { findTools, readConfig } from './config.ts';
+import type { DemoConfig } from './config.ts';
+import { Deployment } from './deployment.ts';
+import { LiveView } from './live.ts';
+import { lockDirectory } from './lock.ts';
+import { REPOSITORY } from './paths.ts';
+import type { LogLine } from './processes/service.ts';
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** Resolves with the exit status. */
+async function demo(config: DemoConfig): Promise<number> {
+  const temporary = config.check && config.dir === undefined;
+  const directory = temporary
+    ? mkdtempSync(join(tmpdir(), 'xylem-check-'))
+    : resolve(config.dir ?? join(REPOSITORY, '.xylem', 'demo'));
+  const unlock = lockDirectory(directory);
+  let onLine = (_: LogLine): void => {};
+  const tools = findTools();
+  const deployment = await Deployment.prepare({
+    directory,
+    preferDefaults: !config.check,
+    tools,
+    onLine: (line) => {
+      if (config.verbose)
+        say(`${line.service} ${JSON.stringify({ event: line.event, level: line.level, ...line.fields })}`);
+      else onLine(line);
+    },
+  });
+  const stopped = trapSignals(deployment);
+  try {
+    if (config.check) {
+      say('Checking a whole deployment on this machine');
+      const passed = await Promise.race([runCheck(deployment, tools, say), stopped]);
+      if (passed && temporary) rmSync(directory, { recursive: true, force: true });
+      else say(`  Everything that was logged is in ${directory}`);
+      return passed ? EXIT.ok : EXIT.operating;
+    }
+    say(
+      `Starting registry, three root proxies behind a balancer, leaf clusters berlin and tokyo. State and logs: ${directory}`,
+    );
+    const view = new LiveView(deployment, process.cwd());
+    onLine = (line) => view.line(line);
+    await Promise.race([deployment.start().then(() => view.run()), stopped]);
+    say('Ending everything');
+    return EXIT.ok;
+  } finally {
+    await deployment.stop();
+    unlock();
+  }
+}
+
+/** Resolves with false at the first signal; the second ends this process, and thereby all others. */
+function trapSignals(deployment: Deployment): Promise<false> {
+  const { promise, resolve: stop } = Promise.withResolvers<false>();
+  let signals = 0;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1) for (const service of deployment.services()) service.kill('SIGKILL');
+      if (signals > 1) process.exit(EXIT.operating);
+      stop(false);
+    });
+  }
+  return promise;
+}
+
+const outcome = readConfig({ argv: process.argv.slice(2), env: {} });
+switch (outcome.kind) {
+  case 'shown':
+    process.stdout.write(outcome.text);
+    break;
+  case 'invalid':
+    process.stderr.write(outcome.text);
+    process.exitCode = EXIT.configuration;
+    break;
+  case 'loaded':
+    try {
+      process.exitCode = await demo(outcome.config);
+    } catch (error) {
+      process.stderr.write(`xylem demo: ${error instanceof Error ? error.message : String(error)}\n`);
+      process.exitCode = EXIT.operating;
+    }
+    process.exit();
+}
