@@ -131,7 +131,8 @@ export class Journal {
   }
 
   #mesh(status: LeafStatus): void {
-    const complete = status.wanted === 0 && status.entries.length > 0;
+    const missing = status.entries.some(({ state }) => state === 'seeking' || state === 'backoff');
+    const complete = !missing && status.entries.length > 0;
     if (!complete) {
       this.#wantingSince ??= performance.now();
       return;
