@@ -235,8 +235,8 @@ function txnContract(given: Given): void {
     refuses(await client.txn({ success: [putOp('t/x', ''), deleteOp('t/x')] }), INVALID_ARGUMENT, duplicate);
     const many = Array.from({ length: 129 }, (_, index) => putOp(`t/many/${index}`, ''));
     refuses(await client.txn({ success: many }), INVALID_ARGUMENT, 'etcdserver: too many operations in txn request');
-    const after = must(await client.range({ key: bytes('t/x') }));
-    assert.deepEqual([after.kvs.length, after.header?.revision], [0, revision]);
+    const read = must(await client.range({ key: bytes('t/x') }));
+    assert.deepEqual([read.kvs.length, read.header?.revision], [0, revision]);
   });
 }
 
