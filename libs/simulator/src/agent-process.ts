@@ -18,8 +18,8 @@ export type BrainMaker = (config: LeafConfig, host: Host) => AgentBrain;
 
 export const productionBrain: BrainMaker = (config, host) => new LeafDiscovery(config, host.random, host.now);
 
-/** Connects an agent to the balancer's address; answers with its end, or undefined when nothing accepts. */
-export type Dialler = (agent: AgentProcess, target: ProxyId | undefined, answer: (end: End | undefined) => void) => void;
+/** Connects an agent to the balancer's address; answers with its end, or with how that failed. */
+export type Dialler = (agent: AgentProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void) => void;
 
 interface Tunnel {
   readonly id: TunnelId;
@@ -190,11 +190,11 @@ export class AgentProcess {
     this.#dial(
       this,
       target,
-      this.host.bind((end) => {
-        if (!this.#dials.has(dial)) return end?.reset();
-        if (end === undefined) return this.#dialFailed(dial, 'unreachable', 0);
-        this.#dials.set(dial, end);
-        this.#greet(dial, end, replaces);
+      this.host.bind((reached) => {
+        if (typeof reached === 'string') return this.#dialFailed(dial, reached, 0);
+        if (!this.#dials.has(dial)) return reached.reset();
+        this.#dials.set(dial, reached);
+        this.#greet(dial, reached, replaces);
       }),
     );
   }

@@ -68,12 +68,15 @@ interface Side {
 export class Connection {
   readonly id: number;
   readonly ends: readonly [End, End];
+  /** The host that relays the bytes, if any: its death cuts the connection. */
+  readonly through: Host | undefined;
   readonly #network: Network;
   readonly #sides: readonly [Side, Side];
   readonly #random: KeyedRandom;
 
-  constructor(network: Network, id: number, from: Host, to: Host, random: KeyedRandom) {
+  constructor(network: Network, id: number, from: Host, to: Host, random: KeyedRandom, through: Host | undefined) {
     this.id = id;
+    this.through = through;
     this.#network = network;
     this.#random = random;
     const side = (host: Host): Side => ({
@@ -198,11 +201,11 @@ export class Network {
   }
 
   /** Opens a connection; the caller decides beforehand whether `to` would accept. */
-  connect(from: Host, to: Host): Connection {
+  connect(from: Host, to: Host, through?: Host): Connection {
     const id = this.#nextId;
     this.#nextId += 1;
     const random = new KeyedRandom(this.#seed, `connection/${from.name}/${to.name}/${String(id)}`);
-    const connection = new Connection(this, id, from, to, random);
+    const connection = new Connection(this, id, from, to, random, through);
     this.#connections.add(connection);
     return connection;
   }
@@ -238,6 +241,7 @@ export class Network {
     for (const connection of [...this.#connections]) {
       const side = connection.sideOf(host);
       if (side !== undefined) connection.died(side, silently);
+      else if (connection.through === host && !silently) connection.cut();
     }
   }
 

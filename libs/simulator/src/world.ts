@@ -1,0 +1,222 @@
+import { RelayPolicy, defaultLeafConfig, defaultRelayConfig, serverNameFor } from '@xylem/discovery';
+import type { AgentId, DialFailure, LeafConfig, LeafId, ProxyId, RootConfig } from '@xylem/discovery';
+import { AgentProcess, productionBrain } from './agent-process.ts';
+import type { BrainMaker } from './agent-process.ts';
+import { Balancer } from './balancer.ts';
+import type { Backend, BalancerPolicy } from './balancer.ts';
+import { GossipFaults } from './gossip-faults.ts';
+import { Host } from './host.ts';
+import { Network } from './network.ts';
+import type { End } from './network.ts';
+import { ProxyProcess } from './proxy-process.ts';
+import { KeyedRandom } from './random.ts';
+import { RegistryProcess } from './registry-process.ts';
+import { Scheduler } from './scheduler.ts';
+import { StoreModel } from './store-model.ts';
+import { Trace } from './trace.ts';
+
+const DOMAIN = 'xylem.internal';
+/** How often the balancer's health check looks. */
+const HEALTH_INTERVAL_MS = 1_000;
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly registries: number;
+  readonly proxies: number;
+  /** Agents of each leaf cluster, by its name. */
+  readonly leaves: Readonly<Record<string, number>>;
+  readonly balancer: BalancerPolicy;
+  readonly steering: 'sni' | 'off';
+  readonly makeBrain?: BrainMaker;
+  readonly rootConfig?: Partial<RootConfig>;
+  readonly leafConfig?: Partial<LeafConfig>;
+  readonly keepTrace?: boolean;
+  /** Clock rates differ by up to this part; 0 for exact clocks. */
+  readonly drift?: number;
+}
+
+/** A whole simulated deployment: the product's cores, and everything between them under control of one seed. */
+export class World {
+  readonly seed: number;
+  readonly scheduler: Scheduler;
+  readonly network: Network;
+  readonly store: StoreModel;
+  readonly trace: Trace;
+  readonly gossip = new GossipFaults();
+  readonly balancer: Balancer;
+  readonly registries = new Map<string, RegistryProcess>();
+  readonly proxies = new Map<string, ProxyProcess>();
+  readonly agents = new Map<string, AgentProcess>();
+  readonly #options: WorldOptions;
+  readonly #random: KeyedRandom;
+  readonly #relays = new Map<string, RelayPolicy>();
+  readonly #healthy = new Set<string>();
+  #nextProxy = 0;
+
+  constructor(options: WorldOptions) {
+    this.seed = options.seed;
+    this.#options = options;
+    this.scheduler = new Scheduler(options.seed);
+    this.network = new Network(options.seed, this.scheduler);
+    this.store = new StoreModel(options.seed, this.scheduler);
+    this.trace = new Trace(options.keepTrace ?? false);
+    this.balancer = new Balancer(options.balancer, options.seed);
+    this.#random = new KeyedRandom(options.seed, 'world');
+    for (let index = 1; index <= options.registries; index += 1) this.#addRegistry(`r${String(index)}`);
+    for (let index = 1; index <= options.proxies; index += 1) this.addProxy();
+    for (const [leaf, count] of Object.entries(options.leaves)) {
+      for (let index = 1; index <= count; index += 1) this.#addAgent(leaf, `${leaf}-${String(index)}`);
+    }
+    this.#checkHealth();
+  }
+
+  get now(): number {
+    return this.scheduler.now;
+  }
+
+  /** Starts a root proxy with a name never used before. */
+  addProxy(generation = 0): ProxyProcess {
+    this.#nextProxy += 1;
+    const proxy = new ProxyProcess({
+      host: this.#host(`p${String(this.#nextProxy)}`),
+      generation,
+      config: this.#options.rootConfig ?? {},
+      registries: [...this.registries.keys()],
+      connect: (from, registry, answer) => this.#openSession(from, registry, answer),
+      gossip: this.gossip,
+      trace: this.trace,
+      clock: () => this.now,
+    });
+    this.proxies.set(proxy.id, proxy);
+    proxy.start();
+    return proxy;
+  }
+
+  /** A process dies: kill -9, or with `silently` its whole host vanishes. */
+  crash(process: ProxyProcess | AgentProcess | RegistryProcess, silently = false): void {
+    this.network.crash(process.host, silently);
+    process.crash();
+  }
+
+  /** Runs until `until` on the virtual clock, calling `check` after each step. */
+  run(until: number, check?: () => void): void {
+    while (this.scheduler.step(until)) check?.();
+  }
+
+  /** Root proxies that are up and not on their way out. */
+  liveProxies(): readonly ProxyProcess[] {
+    return [...this.proxies.values()].filter((proxy) => proxy.host.alive && !proxy.host.paused && proxy.root?.status().draining === false);
+  }
+
+  #addRegistry(name: string): void {
+    const registry = new RegistryProcess(this.#host(name), this.store, this.trace, () => this.now);
+    this.registries.set(name, registry);
+    registry.start();
+  }
+
+  #addAgent(leaf: string, name: string): void {
+    const config: LeafConfig = {
+      ...defaultLeafConfig(leaf as LeafId, name as AgentId),
+      steering: this.#options.steering,
+      ...this.#options.leafConfig,
+    };
+    const agent = new AgentProcess({
+      host: this.#host(name),
+      config,
+      makeBrain: this.#options.makeBrain ?? productionBrain,
+      dial: (from, target, answer) => this.#dial(from, target, answer),
+      trace: this.trace,
+      clock: () => this.now,
+    });
+    this.agents.set(name, agent);
+    agent.start();
+  }
+
+  #host(name: string): Host {
+    const random = new KeyedRandom(this.seed, `clock/${name}`);
+    const drift = this.#options.drift ?? 0;
+    const rate = 1 + random.between('drift', -drift, drift);
+    return new Host(name, this.seed, this.scheduler, { offsetMs: Math.floor(random.between('offset', 0, 1e6)), rate });
+  }
+
+  // ---- registry sessions -------------------------------------------------------------------------------------------
+
+  #openSession(proxy: ProxyProcess, name: string, answer: (end: End | undefined) => void): void {
+    this.#travel(() => {
+      const registry = this.registries.get(name);
+      if (registry === undefined || !registry.host.alive) return this.#travel(() => answer(undefined));
+      const connection = this.network.connect(proxy.host, registry.host);
+      registry.host.run(() => registry.accept(connection.ends[1], proxy.id));
+      answer(connection.ends[0]);
+    });
+  }
+
+  // ---- tunnels through the balancer --------------------------------------------------------------------------------
+
+  #dial(agent: AgentProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void): void {
+    this.#travel(() => {
+      const attempt = { source: agent.host.name, serverName: target, held: agent.connectedProxies };
+      const chosen = this.balancer.choose(attempt, this.#backends());
+      const proxy = chosen === undefined ? undefined : this.proxies.get(chosen);
+      if (proxy === undefined || !proxy.host.alive) return this.#travel(() => answer('unreachable'));
+      // The kernel accepts at once; what the process does with it waits until it runs.
+      proxy.host.run(() => this.#arrive(agent, proxy, target, answer));
+    });
+  }
+
+  /** The proxy that received the connection has read the ClientHello. */
+  #arrive(agent: AgentProcess, proxy: ProxyProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void): void {
+    const name = target === undefined ? undefined : serverNameFor(target, DOMAIN);
+    const relay = this.#relayOf(proxy.id);
+    const addressOf = (id: ProxyId): string | undefined => proxy.link?.view()?.member(id)?.tunnelAddress;
+    const decision = relay.decide({ name, source: agent.host.name, relayed: false }, addressOf, proxy.host.now);
+    if (decision.kind === 'refuse') return this.#travel(() => answer('lost'));
+    if (decision.kind === 'serve') {
+      if (target !== undefined && target !== proxy.id) return this.#travel(() => answer('handshake'));
+      const connection = this.network.connect(agent.host, proxy.host);
+      proxy.accept(connection.ends[1], undefined);
+      return this.#travel(() => answer(connection.ends[0]));
+    }
+    // One relay ends with its connection; the simulator counts those that are being set up.
+    relay.finished();
+    this.#travel(() => {
+      const peer = this.proxies.get(decision.proxy);
+      if (peer === undefined || !peer.host.alive || !proxy.host.alive) return this.#travel(() => answer('lost'));
+      const connection = this.network.connect(agent.host, peer.host, proxy.host);
+      peer.host.run(() => peer.accept(connection.ends[1], proxy.id));
+      this.#travel(() => answer(connection.ends[0]));
+    });
+  }
+
+  #relayOf(proxy: ProxyId): RelayPolicy {
+    let policy = this.#relays.get(proxy);
+    if (policy === undefined) {
+      policy = new RelayPolicy(defaultRelayConfig(proxy, DOMAIN));
+      this.#relays.set(proxy, policy);
+    }
+    return policy;
+  }
+
+  #backends(): readonly Backend[] {
+    return [...this.proxies.values()]
+      .filter((proxy) => this.#healthy.has(proxy.id) || proxy.host.alive)
+      .map((proxy) => ({
+        name: proxy.id,
+        healthy: this.#healthy.has(proxy.id),
+        draining: proxy.root?.status().draining ?? false,
+        connections: proxy.tunnelEnds().length,
+      }));
+  }
+
+  #checkHealth(): void {
+    for (const proxy of this.proxies.values()) {
+      if (proxy.host.alive && !proxy.host.paused) this.#healthy.add(proxy.id);
+      else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05)) this.#healthy.delete(proxy.id);
+    }
+    this.scheduler.after(HEALTH_INTERVAL_MS, () => this.#checkHealth());
+  }
+
+  #travel(work: () => void): void {
+    this.scheduler.after(this.#random.between('travel', this.network.minDelayMs, this.network.maxDelayMs), work);
+  }
+}
