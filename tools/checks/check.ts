@@ -26,7 +26,7 @@ export interface Check {
 export function outcomeOf(problems: readonly Problem[]): CheckOutcome {
   if (problems.length === 0) return { kind: 'passed' };
   const sorted = [...problems].sort((a, b) => compareText(a.file, b.file) || (a.line ?? 0) - (b.line ?? 0));
-  return { kind: 'failed', output: sorted.map(describe).join('\n') };
+  return { kind: 'failed', output: [...new Set(sorted.map(describe))].join('\n') };
 }
 
 function describe({ file, line, message }: Problem): string {

@@ -13,6 +13,9 @@ const COMMON_FLAGS = ['--no-audit', '--no-fund', '--no-progress', '--loglevel=er
 const RETRY_FLAGS = ['--fetch-retries=3', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'];
 const UNREACHABLE = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ENOTCACHED)\b/;
 
+/** After a lockfile that does not fit, npm explains its own command at length. */
+const USAGE = /^npm error Clean install a project$[^]*(?=^npm error A complete log)/m;
+
 /**
  * The npm that started us, else the one in PATH.
  * @returns {Npm}
@@ -41,7 +44,7 @@ export async function runNpm(npm, args, { cwd, env, purpose }) {
         'or set "registry" or "https-proxy" with `npm config set`, and start again.',
     );
   }
-  process.stderr.write(output);
+  process.stderr.write(output.replace(USAGE, ''));
   throw new CannotGoOn(`Cannot ${purpose}: \`npm ${args.join(' ')}\` failed as shown above (exit status ${code}).`);
 }
 

@@ -2,19 +2,22 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** A program that tests run against, and the Debian and Homebrew packages that bring it. */
+/** A program that tests use, and the Debian and Homebrew packages that bring it. */
 interface HostTool {
   readonly command: string;
-  readonly debian: string;
+  readonly debian: readonly string[];
   readonly brew: string;
 }
 
 export const HOST_TOOLS: readonly HostTool[] = [
-  { command: 'etcd', debian: 'etcd-server', brew: 'etcd' },
-  { command: 'etcdctl', debian: 'etcd-client', brew: 'etcd' },
-  { command: 'haproxy', debian: 'haproxy', brew: 'haproxy' },
-  { command: 'sshd', debian: 'openssh-server', brew: 'openssh' },
-  { command: 'ssh', debian: 'openssh-client', brew: 'openssh' },
+  { command: 'etcd', debian: ['etcd-server'], brew: 'etcd' },
+  { command: 'etcdctl', debian: ['etcd-client'], brew: 'etcd' },
+  { command: 'haproxy', debian: ['haproxy'], brew: 'haproxy' },
+  { command: 'sshd', debian: ['openssh-server'], brew: 'openssh' },
+  { command: 'ssh', debian: ['openssh-client'], brew: 'openssh' },
+  { command: 'curl', debian: ['curl'], brew: 'curl' },
+  { command: 'spin', debian: ['spin'], brew: 'spin' },
+  { command: 'gcc', debian: ['gcc', 'libc6-dev'], brew: 'gcc' },
 ];
 
 /** Where packages put servers that are not in everybody's PATH. */
@@ -61,7 +64,7 @@ export function missingTools(path: string, tools: readonly HostTool[] = HOST_TOO
 export function ensureHostTools(path: string, say: (sentence: string) => void): HostToolsOutcome {
   const missing = missingTools(path);
   if (missing.length === 0) return { kind: 'present' };
-  const packages = uniqueSorted(missing.map((tool) => tool.debian));
+  const packages = uniqueSorted(missing.flatMap((tool) => tool.debian));
   const apt = aptCommand(path);
   if (apt !== undefined) {
     say(`Tests need ${packages.join(', ')}: installing with apt-get (no service is started).`);
@@ -82,13 +85,13 @@ export function whatToInstall(tools: readonly HostTool[]): string {
   const install =
     process.platform === 'darwin'
       ? `brew install ${uniqueSorted(tools.map((tool) => tool.brew)).join(' ')}`
-      : `sudo apt-get install --no-install-recommends ${uniqueSorted(tools.map((tool) => tool.debian)).join(' ')}`;
+      : `sudo apt-get install --no-install-recommends ${uniqueSorted(tools.flatMap((tool) => tool.debian)).join(' ')}`;
   return `Tests need ${commands}: install with \`${install}\` and start again.`;
 }
 
 /** How to run a command as root without being asked for a password; undefined where that, or apt-get, is not there. */
 function aptCommand(path: string): readonly [string, ...string[]] | undefined {
-  const apt: HostTool = { command: 'apt-get', debian: 'apt', brew: '' };
+  const apt: HostTool = { command: 'apt-get', debian: ['apt'], brew: '' };
   if (missingTools(path, [apt]).length > 0) return undefined;
   if (process.getuid?.() === 0) return ['env'];
   const sudo = spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' });
