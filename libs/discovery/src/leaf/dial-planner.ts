@@ -3,7 +3,7 @@ import type { Deadlines } from '../shared/deadlines.ts';
 import type { DialId, ProxyId, TunnelId } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import { Dials, type Dial, type DialPurpose } from './dials.ts';
-import { isWanted } from './phase.ts';
+import { isWanted, tunnelOf } from './phase.ts';
 import type { Entry, LeafDeadline, Pool } from './pool.ts';
 import type { DialFailure, LeafConfig, LeafEffect } from './types.ts';
 
@@ -39,8 +39,8 @@ export interface PlannerParts {
  * Decides when to dial and at whom (DESIGN: Dialling, Steering).
  *
  * Connected: every wanted entry has a dial in flight, or one due by its own backoff; when nothing is wanted nothing is
- * dialled, but for at most one optional dial per probe interval. Not connected: exactly one dial at a time, the probe,
- * in flight or due; it prefers chance and, when that fails, takes turns with steering at known entries.
+ * dialled, but for at most one optional dial per probe interval. Not connected at all: one dial at a time, the probe, in
+ * flight or due; it prefers chance and, when that fails, takes turns with steering at known entries.
  */
 export class DialPlanner {
   readonly dials: Dials;
@@ -60,20 +60,26 @@ export class DialPlanner {
 
   /** Starts every dial that is due and sets the deadlines of the ones that are not. */
   pump(now: Instant): void {
-    const connected = this.#parts.pool.connected > 0;
-    this.#parts.deadlines.set('optional', undefined);
-    this.#parts.deadlines.set('probe', undefined);
-    if (!connected) {
+    const { pool, deadlines } = this.#parts;
+    deadlines.set('optional', undefined);
+    deadlines.set('probe', undefined);
+    const connected = pool.connected > 0;
+    if (this.#reachable) this.#pumpWanted(now);
+    if (connected) {
+      this.#probe.dueAt = undefined;
+      this.#pumpOptional(now);
+    } else if (!this.#reachable || pool.wanted === 0) {
       this.#pumpProbe(now);
-      return;
     }
-    this.#probe.dueAt = undefined;
-    this.#pumpWanted(now);
-    this.#pumpOptional(now);
+  }
+
+  /** Some tunnel is up, be it to a proxy that drains: the balancer works, so wanted entries are worth a dial each. */
+  get #reachable(): boolean {
+    return this.#parts.pool.count((phase) => tunnelOf(phase) !== undefined) > 0;
   }
 
   #pumpProbe(now: Instant): void {
-    if (this.#probeDial !== undefined) return;
+    if (this.#probeDial !== undefined || this.dials.unsteeredInFlight) return;
     this.#probe.dueAt ??= this.#probe.attempts === 0 ? now : now + this.#jitter(this.#probe.attempts, 'probe');
     if (this.#probe.dueAt > now) {
       this.#parts.deadlines.set('probe', this.#probe.dueAt);
@@ -301,7 +307,7 @@ export class DialPlanner {
   nextDialAt(): Instant | undefined {
     const { pool, deadlines } = this.#parts;
     let next = deadlines.get('probe') ?? deadlines.get('optional') ?? Infinity;
-    if (pool.connected > 0) {
+    if (this.#reachable) {
       for (const { phase } of pool.sorted()) {
         if (phase.kind === 'backoff' || phase.kind === 'sibling') next = Math.min(next, phase.until);
       }

@@ -51,6 +51,14 @@ export class Dials {
     return this.#inFlight.size < this.#maxPermits;
   }
 
+  /** Whether some dial that chance steers may still reach anybody. */
+  get unsteeredInFlight(): boolean {
+    for (const dial of this.#inFlight.values()) {
+      if (dial.target === undefined && !this.#cancelled.has(dial.id)) return true;
+    }
+    return false;
+  }
+
   start(dial: Omit<Dial, 'id'>): Dial {
     assert(this.permitFree, 'a dial needs a permit');
     this.#issued += 1;
