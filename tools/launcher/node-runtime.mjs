@@ -25,6 +25,25 @@ const NODE_PACKAGES = new Map([
  */
 
 /**
+ * What the launcher finds where it runs.
+ * @typedef {object} Host
+ * @property {string} version of the Node that runs us
+ * @property {string} platform such as `linux-x64`
+ * @property {string} cacheFolder
+ * @property {import('./install.mjs').Npm} npm
+ */
+
+/** @returns {Host} */
+export function hostAtHand() {
+  return {
+    version: process.versions.node,
+    platform: `${process.platform}-${process.arch}`,
+    cacheFolder: join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'xylem'),
+    npm: npmAtHand(),
+  };
+}
+
+/**
  * Is `version` at least `oldest`? Both are `major.minor.patch`.
  * @param {string} version
  * @param {string} oldest
@@ -39,32 +58,27 @@ export function isAtLeast(version, oldest) {
 /**
  * The Node at hand where it is new enough, else one from the cache folder, fetched on first need.
  * @param {(sentence: string) => void} say
+ * @param {Host} [host]
  * @returns {Promise<NodeRuntime>} rejects with CannotGoOn
  */
-export async function ensureNode(say) {
-  if (isAtLeast(process.versions.node, OLDEST_NODE)) {
-    return { executable: process.execPath, binFolders: [dirname(process.execPath)], npm: npmAtHand() };
+export async function ensureNode(say, host = hostAtHand()) {
+  const { version, platform } = host;
+  if (isAtLeast(version, OLDEST_NODE)) {
+    return { executable: process.execPath, binFolders: [dirname(process.execPath)], npm: host.npm };
   }
-  const platform = `${process.platform}-${process.arch}`;
   const name = NODE_PACKAGES.get(platform);
   if (name === undefined) {
     throw new CannotGoOn(
-      `Node ${process.versions.node} is too old and none can be fetched for ${platform}; install Node ${OLDEST_NODE} or newer.`,
+      `Node ${version} is too old and none can be fetched for ${platform}; install Node ${OLDEST_NODE} or newer and start again.`,
     );
   }
-  const folder = join(cacheFolder(), 'node', `${OLDEST_NODE}-${platform}`);
+  const folder = join(host.cacheFolder, 'node', `${OLDEST_NODE}-${platform}`);
   const runtime = runtimeIn(folder, name);
   if (!existsSync(runtime.executable)) {
-    say(
-      `Node ${process.versions.node} is older than ${OLDEST_NODE}: fetching Node 24 with npm into ${folder} (once, about 60 MB).`,
-    );
-    await fetchNode(folder, name);
+    say(`Node ${version} is older than ${OLDEST_NODE}: fetching Node 24 with npm into ${folder} (once, about 60 MB).`);
+    await fetchNode(folder, name, host.npm);
   }
   return runtime;
-}
-
-function cacheFolder() {
-  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'xylem');
 }
 
 /**
@@ -85,13 +99,14 @@ function runtimeIn(folder, name) {
  * at once do no harm.
  * @param {string} folder
  * @param {string} name
+ * @param {import('./install.mjs').Npm} npm
  */
-async function fetchNode(folder, name) {
+async function fetchNode(folder, name, npm) {
   const parent = dirname(folder);
   const fresh = makeFolder(parent);
   try {
     const specs = [`${name}@^${OLDEST_NODE}`, FETCHED_NPM];
-    await runNpm(npmAtHand(), ['install', '--ignore-scripts', '--no-package-lock', '--prefix', fresh, ...specs], {
+    await runNpm(npm, ['install', '--ignore-scripts', '--no-package-lock', '--prefix', fresh, ...specs], {
       cwd: fresh,
       env: process.env,
       purpose: `fetch Node ${OLDEST_NODE} or newer`,
