@@ -238,7 +238,8 @@ export class LeafDiscovery {
 
   #afterLoss(entry: Entry, tunnel: Tunnel, event: EventOf<'tunnelClosed'>, now: Instant): void {
     const { phase } = entry;
-    this.#knowledge.shookHands(entry.proxy, tunnel.incarnation, now);
+    // A standby at a proxy that was not registered yet never hears its incarnation over the tunnel; gossip has named it.
+    this.#knowledge.shookHands(entry.proxy, tunnel.incarnation === 0n ? entry.incarnation : tunnel.incarnation, now);
     const gaveReason = (reason: string): boolean => event.graceful && event.reason.startsWith(reason);
     if (gaveReason('draining') || gaveReason('drain-deadline')) entry.drained = tunnel.incarnation;
     const verdict = this.#knowledge.verdict(entry.proxy, now);
@@ -496,10 +497,15 @@ export class LeafDiscovery {
     for (const entry of this.#pool.sorted()) {
       const { phase } = entry;
       if (phase.kind !== 'retiring' || phase.actAt !== undefined) continue;
-      const replaced = this.#pool.wanted === 0 && this.#pool.connected > 0;
-      if (!replaced && now < phase.closeBy) continue;
+      if (!this.#settled() && now < phase.closeBy) continue;
       this.#closeEntry(entry, 'drained', phase.deadline);
     }
+  }
+
+  /** Every proxy that is wanted has answered the claim, and there is one at least. */
+  #settled(): boolean {
+    const unsettled = this.#pool.count((phase) => isWanted(phase) || phase.kind === 'claiming');
+    return unsettled === 0 && this.#pool.connected > 0;
   }
 
   /** Closes the entry's tunnels; the entry is retired until knowledge says otherwise. */
