@@ -46,6 +46,7 @@ export class AgentProcess {
   #lives = 0;
   #nextTunnel = 0;
   #dialsMade = 0;
+  #turns = 0;
 
   constructor(parts: {
     readonly host: Host;
@@ -71,6 +72,11 @@ export class AgentProcess {
 
   get nonce(): InstanceNonce {
     return `${this.host.name}-${String(this.#lives)}` as InstanceNonce;
+  }
+
+  /** Rises whenever the core was told something: checkers look again then. */
+  get turns(): number {
+    return this.#turns;
   }
 
   /** Connections opened to the balancer since the simulation began. */
@@ -122,6 +128,7 @@ export class AgentProcess {
 
   #perform(): void {
     const brain = this.#brain;
+    this.#turns += 1;
     if (brain === undefined) return;
     for (let effect = brain.pollEffect(); effect !== undefined; effect = brain.pollEffect()) this.#do(effect);
     this.#wake();

@@ -3,3 +3,8 @@ export type { BalancerPolicy } from './balancer.ts';
 export { World } from './world.ts';
 export type { WorldOptions } from './world.ts';
 export { Trace, formatTraceLine } from './trace.ts';
+export { FAULT_KINDS } from './faults.ts';
+export type { Fault, FaultKind } from './faults.ts';
+export { simulate, worldOf } from './run.ts';
+export type { RunOptions, RunReport } from './run.ts';
+export type { Violation } from './checkers.ts';

@@ -49,6 +49,7 @@ export class ProxyProcess {
   #session: { readonly number: number; readonly end: End } | undefined;
   #lives = 0;
   #onEnded: (() => void) | undefined;
+  #turns = 0;
 
   constructor(parts: {
     readonly host: Host;
@@ -77,6 +78,11 @@ export class ProxyProcess {
 
   get link(): RegistryLink | undefined {
     return this.#link;
+  }
+
+  /** Rises whenever a core was told something: checkers look again then. */
+  get turns(): number {
+    return this.#turns;
   }
 
   get nonce(): InstanceNonce {
@@ -185,6 +191,7 @@ export class ProxyProcess {
 
   /** Runs both cores' effects to the end; the one may feed the other. */
   #perform(): void {
+    this.#turns += 1;
     for (;;) {
       const link = this.#link?.pollEffect();
       if (link !== undefined) {

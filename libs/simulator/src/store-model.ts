@@ -46,6 +46,7 @@ export class StoreModel {
   readonly #watchers = new Map<WatchId, Watcher>();
   #store: Store;
   #term = 1n;
+  #restores = 0;
   #expiry: Scheduled | undefined;
 
   constructor(seed: number, scheduler: Scheduler) {
@@ -57,6 +58,11 @@ export class StoreModel {
   /** For checkers: the truth, without delay. */
   get store(): Store {
     return this.#store;
+  }
+
+  /** How often an older state was put in place of the present one. */
+  get restores(): number {
+    return this.#restores;
   }
 
   snapshot(): StoreState {
@@ -158,6 +164,7 @@ export class StoreModel {
   restore(state: StoreState): void {
     this.breakWatches('store restored');
     this.#term += 1n;
+    this.#restores += 1;
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, this.#scheduler.now, state);
     this.#changed();
   }

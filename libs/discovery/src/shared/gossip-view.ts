@@ -189,7 +189,12 @@ export function hear(view: GossipView, proxy: ProxyId, incarnation: Incarnation,
 export function headCovers(head: Snapshot | undefined, heard: Heard): boolean {
   if (head === undefined) return false;
   if (heard.epoch !== head.stamp.epoch) return heard.epoch < head.stamp.epoch;
-  return heard.incarnation !== 0n && heard.incarnation <= head.stamp.revision;
+  return heard.incarnation !== 0n && heard.incarnation <= fenceOf(head.stamp);
+}
+
+/** Fences carry the epoch in front of 44 bits of revision (membership: fence.ts), so that they rise across a restore. */
+function fenceOf(stamp: Stamp): bigint {
+  return (stamp.epoch > 1n ? (stamp.epoch - 1n) << 44n : 0n) + stamp.revision;
 }
 
 /** Drops what was heard before `since` or is covered by the head, and the oldest beyond MAX_PROXIES. */

@@ -1,0 +1,59 @@
+import { KeyedRandom } from './random.ts';
+
+/** Everything that may go wrong. One fault is one thing that can be left out when a failure is made smaller. */
+export const FAULT_KINDS = [
+  'proxy-crash',
+  'proxy-vanish',
+  'proxy-pause',
+  'proxy-added',
+  'proxy-drain',
+  'agent-crash',
+  'agent-vanish',
+  'agent-pause',
+  'registry-crash',
+  'registry-pause',
+  'store-down',
+  'store-unknown',
+  'store-lying-keepalive',
+  'store-watch-lag',
+  'store-compaction',
+  'store-leader-change',
+  'store-wrong-revoke',
+  'store-restore',
+  'watch-break',
+  'link-blocked',
+  'link-one-way',
+  'connection-cut',
+  'gossip-chaos',
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+export interface Fault {
+  readonly kind: FaultKind;
+  /** Virtual milliseconds from the start. */
+  readonly at: number;
+  /** How long it lasts; what it means depends on the kind. */
+  readonly forMs: number;
+  /** In [0, 1): picks the victims among whatever is there then. */
+  readonly victim: number;
+  readonly other: number;
+}
+
+/** A seed's faults: a random subset of the kinds (swarm testing), so that rare combinations get their turn. */
+export function planFaults(seed: number, untilMs: number): readonly Fault[] {
+  const random = new KeyedRandom(seed, 'faults');
+  const kinds = FAULT_KINDS.filter((kind) => random.chance(`kind/${kind}`, 0.4));
+  if (kinds.length === 0) return [];
+  const count = random.integer('count', 1, 14);
+  const faults = Array.from({ length: count }, (_, index): Fault => {
+    const draw = new KeyedRandom(seed, `fault/${String(index)}`);
+    return {
+      kind: draw.pick('kind', kinds),
+      at: draw.between('at', 0, untilMs),
+      forMs: Math.exp(draw.between('for', Math.log(50), Math.log(30_000))),
+      victim: draw.next('victim'),
+      other: draw.next('other'),
+    };
+  });
+  return faults.sort((one, another) => one.at - another.at);
+}

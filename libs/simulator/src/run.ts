@@ -1,0 +1,137 @@
+import type { BrainMaker } from './agent-process.ts';
+import { BALANCER_POLICIES, FAIR_POLICIES } from './balancer.ts';
+import type { BalancerPolicy } from './balancer.ts';
+import { Chaos } from './chaos.ts';
+import { Checkers, notConverged } from './checkers.ts';
+import type { Violation } from './checkers.ts';
+import { planFaults } from './faults.ts';
+import type { Fault } from './faults.ts';
+import { KeyedRandom } from './random.ts';
+import type { TraceLine } from './trace.ts';
+import { World } from './world.ts';
+import type { WorldOptions } from './world.ts';
+
+/** Faults strike until here, virtual milliseconds. */
+const CHAOS_MS = 60_000;
+/**
+ * After healing everything must be as promised within this: the lease of a host that vanished (10 s), liveness stretched
+ * eightfold by the own process's pause (80 s), one backoff (8 s).
+ */
+const CONVERGE_MS = 110_000;
+const LOOK_EVERY_MS = 250;
+/** L2 is watched for this long once all is claimed. */
+const QUIET_MS = 60_000;
+/** One jittered probe a minute, and one where the window is cut at both ends. */
+const QUIET_DIALS = 2;
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly keepTrace?: boolean;
+  /** In place of the seed's own: for replays of smaller failures. */
+  readonly faults?: readonly Fault[];
+  readonly balancer?: BalancerPolicy;
+  readonly makeBrain?: BrainMaker;
+  /** Changes the world before it runs: planted bugs. */
+  readonly prepare?: (world: World) => void;
+}
+
+export interface RunReport {
+  readonly seed: number;
+  readonly balancer: BalancerPolicy;
+  readonly steering: 'sni' | 'off';
+  readonly faults: readonly Fault[];
+  readonly violation: Violation | undefined;
+  /** Virtual milliseconds from healing until all was as promised. */
+  readonly convergedMs: number | undefined;
+  readonly dials: number;
+  readonly quietDials: number;
+  readonly steps: number;
+  readonly hash: string;
+  readonly trace: readonly TraceLine[];
+}
+
+/** The deployment that a seed stands for. */
+export function worldOf(options: RunOptions): WorldOptions {
+  const random = new KeyedRandom(options.seed, 'options');
+  const balancer = options.balancer ?? random.pick('balancer', BALANCER_POLICIES);
+  // Unsteered discovery is promised under fair balancers only (L1).
+  const steering = FAIR_POLICIES.has(balancer) && random.chance('unsteered', 0.3) ? 'off' : 'sni';
+  return {
+    seed: options.seed,
+    registries: random.integer('registries', 1, 3),
+    proxies: random.integer('proxies', 1, 5),
+    leaves: Object.fromEntries(['berlin', 'tokyo'].slice(0, random.integer('leaves', 1, 2)).map((leaf) => [leaf, random.integer(leaf, 1, 3)])),
+    balancer,
+    steering,
+    drift: random.between('drift', 0, 2e-4),
+    ...(options.makeBrain === undefined ? {} : { makeBrain: options.makeBrain }),
+    ...(options.keepTrace === undefined ? {} : { keepTrace: options.keepTrace }),
+  };
+}
+
+/** One seed from start to verdict. Pure: the same options give the same report. */
+export function simulate(options: RunOptions): RunReport {
+  const shape = worldOf(options);
+  const world = new World(shape);
+  options.prepare?.(world);
+  const faults = options.faults ?? planFaults(options.seed, CHAOS_MS);
+  const chaos = new Chaos(world, faults);
+  const checkers = new Checkers(world);
+  let convergedMs: number | undefined;
+  let quietDials = 0;
+  try {
+    advance(world, checkers, CHAOS_MS);
+    chaos.heal();
+    convergedMs = converge(world, checkers);
+    if (checkers.violation === undefined) quietDials = watchQuiet(world, checkers);
+  } catch (error) {
+    checkers.fail('no assertion fails', error instanceof Error ? `${error.message} ${error.stack ?? ''}` : String(error));
+  }
+  return {
+    seed: options.seed,
+    balancer: shape.balancer,
+    steering: shape.steering,
+    faults,
+    violation: checkers.violation,
+    convergedMs,
+    dials: totalDials(world),
+    quietDials,
+    steps: world.scheduler.steps,
+    hash: world.trace.hash,
+    trace: world.trace.lines,
+  };
+}
+
+function advance(world: World, checkers: Checkers, until: number): void {
+  while (checkers.violation === undefined && world.scheduler.step(until)) checkers.afterStep();
+}
+
+function converge(world: World, checkers: Checkers): number | undefined {
+  const from = world.now;
+  for (let at = from; at <= from + CONVERGE_MS; at += LOOK_EVERY_MS) {
+    advance(world, checkers, at);
+    if (checkers.violation !== undefined) return undefined;
+    if (notConverged(world) === undefined) return world.now - from;
+  }
+  checkers.fail('L1', notConverged(world) ?? 'nothing');
+  return undefined;
+}
+
+/** L2: nothing to do means nothing is dialled. Relayed tunnels may be tried again directly, which is one dial each. */
+function watchQuiet(world: World, checkers: Checkers): number {
+  const before = new Map([...world.agents.values()].map((agent) => [agent, agent.dialsMade]));
+  advance(world, checkers, world.now + QUIET_MS);
+  let total = 0;
+  for (const [agent, dials] of before) {
+    const made = agent.dialsMade - dials;
+    total += made;
+    if (made > QUIET_DIALS) checkers.fail('L2', `${agent.host.name} dialled ${String(made)} times in a quiet minute`);
+  }
+  const reason = notConverged(world);
+  if (reason !== undefined) checkers.fail('L1', `lost again in a quiet minute: ${reason}`);
+  return total;
+}
+
+function totalDials(world: World): number {
+  return [...world.agents.values()].reduce((sum, agent) => sum + agent.dialsMade, 0);
+}
