@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { boundaries } from './boundaries.ts';
 import type { Check } from './check.ts';
 import { commandOutcome } from './command.ts';
+import { deadCode } from './dead-code.ts';
 import { lockfile } from './lockfile.ts';
 import { generated, protoBreaking, protoLint } from './proto.ts';
 import { tidy } from './tidy.ts';
+import { typecheck } from './typecheck.ts';
 
 const format: Check = {
   name: 'format',
@@ -29,12 +31,6 @@ const lint: Check = {
   fix: (root) => commandOutcome(root, 'oxlint', ['--type-aware', '--fix']),
 };
 
-const typecheck: Check = {
-  name: 'typecheck',
-  purpose: 'every project compiles, cores without any environment',
-  run: (root) => commandOutcome(root, 'nx', ['run-many', '-t', 'typecheck', '--output-style=static']),
-};
-
 const simulation: Check = {
   name: 'simulation',
   purpose: 'a few seeds of every simulated scenario keep their promises',
@@ -51,6 +47,7 @@ export const CHECKS: readonly Check[] = [
   lint,
   tidy,
   boundaries,
+  deadCode,
   protoLint,
   protoBreaking,
   generated,

@@ -19,8 +19,7 @@ export function runCommand(root: string, command: string, args: readonly string[
     PATH: path,
     NX_DAEMON: 'false',
     NX_NO_CLOUD: 'true',
-    NO_COLOR: '1',
-    FORCE_COLOR: undefined,
+    FORCE_COLOR: '0',
   };
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: DEADLINE_MS });

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { CannotGoOn, npmAtHand, runNpm } from './install.mjs';
 
 /** The first Node with type stripping on and the HTTP/2 fixes that tunnels need. */
-export const OLDEST_NODE = '24.18.1';
+const OLDEST_NODE = '24.18.1';
 /** npm comes along because Debian's own npm only runs on Debian's own Node. */
 const FETCHED_NPM = 'npm@^11.10.0';
 /** The npm packages that carry Node's official build for a platform. */
@@ -34,7 +34,7 @@ const NODE_PACKAGES = new Map([
  */
 
 /** @returns {Host} */
-export function hostAtHand() {
+function hostAtHand() {
   return {
     version: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
