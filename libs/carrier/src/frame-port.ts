@@ -2,6 +2,7 @@ import type { ClientDuplexStream, ServerDuplexStream, StatusObject } from '@grpc
 import { status as Status } from '@grpc/grpc-js';
 import { decodeFrame, encodeFrame, FrameDecodeError } from '@xylem/wire';
 import type { carry } from '@xylem/wire';
+import { limitReadAhead } from './read-ahead.ts';
 import { closeServerStreamLater, resetServerStream } from './server-stream.ts';
 
 /** A stream of undecoded frames: made with `RawFrameMethods` of @xylem/wire on either side. */
@@ -52,6 +53,7 @@ export class FramePort {
 
   constructor(stream: RawFrameStream) {
     this.#stream = stream;
+    limitReadAhead(stream);
     stream.on('data', (bytes: Buffer) => this.#listener?.frame(bytes));
     stream.pause();
     if ('cancel' in stream) {

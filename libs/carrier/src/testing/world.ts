@@ -15,6 +15,8 @@ import { splice } from '../splice.ts';
 export interface World {
   /** A user connection to the node. Resolves when the way is open. */
   dial(): Promise<Dialled>;
+  /** Every call the server has seen. */
+  readonly serverCalls: readonly ServerDuplexStream<Buffer, Buffer>[];
   /** Breaks the TCP connection under the agent's streams. */
   cutTunnel(): void;
   close(): Promise<void>;
@@ -55,6 +57,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const users = new Queue<Socket>();
   const front = await listen((socket) => users.push(keep(sockets, socket)));
   const carries = new Map<string, Queue<FramePort>>();
+  const serverCalls: ServerDuplexStream<Buffer, Buffer>[] = [];
   const forwards = new Queue<FramePort>();
   const server = new Server({ 'grpc.max_receive_message_length': 131_072 });
   widenWindows(server, windowBytes);
@@ -62,6 +65,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     { carry: RawFrameMethods.carry, forward: RawFrameMethods.forward },
     {
       carry: (call: ServerDuplexStream<Buffer, Buffer>) => {
+        serverCalls.push(call);
         const id = String(call.metadata.get('xylem-connection')[0]);
         carries.get(id)?.push(new FramePort(call));
       },
@@ -128,6 +132,7 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
 
   return {
     dial,
+    serverCalls,
     cutTunnel: () => wires.forEach((socket) => socket.destroy()),
     close: async () => {
       agent.close();
