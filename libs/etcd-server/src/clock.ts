@@ -10,16 +10,20 @@ const PAUSE_MS = 1_000;
  * against them; granting more time than asked for is always allowed.
  */
 export class PauseAwareClock {
+  readonly #read: () => number;
   readonly #timer: NodeJS.Timeout;
-  #last = performance.now();
+  #last: number;
   #pausedMs = 0;
 
-  constructor() {
+  /** `read` is a monotonic clock in milliseconds. */
+  constructor(read: () => number = () => performance.now()) {
+    this.#read = read;
+    this.#last = read();
     this.#timer = setInterval(() => this.now(), BEAT_MS).unref();
   }
 
   now(): Instant {
-    const real = performance.now();
+    const real = this.#read();
     const silence = real - this.#last;
     this.#last = real;
     if (silence > PAUSE_MS) this.#pausedMs += silence - BEAT_MS;

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { isKey, replayState } from '@xylem/store';
 import type { Instant, Key, StoreChange, StoreEvent, StoreState } from '@xylem/store';
 import type { StoreFile } from './engine.ts';
@@ -43,6 +44,9 @@ const SCHEMA = `
 
 const COMPACT_REVISION = 'compact_revision';
 
+/** Files that this process has open: closing a second descriptor of one, as any look at it does, would give up its lock (fcntl(2)). */
+const openPaths = new Set<string>();
+
 /** Who the store says it is; made with the file, the same for its life. */
 export interface StoreIdentity {
   readonly clusterId: bigint;
@@ -60,7 +64,10 @@ export interface OpenedStore {
  * process ends. Throws a StoreFileError, having changed nothing, when the file cannot be used.
  */
 export function openStoreFile(dataDir: string, now: Instant): OpenedStore {
-  const path = join(dataDir, FILE_NAME);
+  const path = join(resolve(dataDir), FILE_NAME);
+  if (openPaths.has(path)) {
+    throw new StoreFileError(`${path} is in use by this process already; give another data directory`);
+  }
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     if (!exists(path)) create(path);
@@ -93,7 +100,7 @@ function create(path: string): void {
     insert.run('cluster_id', clusterId);
     insert.run('member_id', memberId);
     insert.run(COMPACT_REVISION, -1n);
-    database.exec('COMMIT');
+    database.exec('COMMIT; PRAGMA journal_mode = WAL');
   } finally {
     database.close();
   }
@@ -135,23 +142,30 @@ function checkHeader(path: string): void {
   }
 }
 
-/** Reads through a connection that cannot write, not even tidy up after a crash. */
+/**
+ * Reads through a connection that cannot write. Without a log the file is whole by itself, and "immutable" keeps SQLite from making
+ * one. With a log, which a killed process leaves, SQLite makes an index of it that is of no use afterwards.
+ */
 function checkPages(path: string): void {
-  const database = new DatabaseSync(path, { readOnly: true });
+  const location = pathToFileURL(path);
+  const index = `${path}-shm`;
+  const hadIndex = exists(index);
+  if (!exists(`${path}-wal`)) location.searchParams.set('immutable', '1');
+  const database = new DatabaseSync(location, { readOnly: true });
   try {
     const result = database.prepare('PRAGMA quick_check(1)').get();
     if (result?.['quick_check'] !== 'ok') throw damaged(path, String(result?.['quick_check']));
   } finally {
     database.close();
+    if (!hadIndex) rmSync(index, { force: true });
   }
 }
 
 function load(path: string, now: Instant): OpenedStore {
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // Exclusive for this connection's life: the kernel ends it with the process, so no stale lock can remain.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-    database.exec('BEGIN IMMEDIATE; COMMIT');
+    // Held for this connection's life: the kernel ends it with the process, so no stale lock can remain.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; ROLLBACK');
     const facts = readFacts(database);
     const compactRevision = facts.get(COMPACT_REVISION);
     const clusterId = facts.get('cluster_id');
@@ -159,11 +173,10 @@ function load(path: string, now: Instant): OpenedStore {
     if (compactRevision === undefined || clusterId === undefined || memberId === undefined) {
       throw damaged(path, 'a fact is missing');
     }
-    const state = replayState(
-      { writes: readWrites(path, database), leases: readLeases(database), compactRevision },
-      now,
-    );
-    return { file: new SqliteFile(database), state, identity: { clusterId, memberId } };
+    const record = { writes: readWrites(path, database), leases: readLeases(database), compactRevision };
+    const state = replayState(record, now);
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    return { file: new SqliteFile(path, database), state, identity: { clusterId, memberId } };
   } catch (error) {
     database.close();
     throw error;
@@ -172,6 +185,7 @@ function load(path: string, now: Instant): OpenedStore {
 
 /** Commits to the database; the connection is its own lock. */
 export class SqliteFile implements StoreFile {
+  readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #insertWrite: StatementSync;
   readonly #deleteWrite: StatementSync;
@@ -179,8 +193,10 @@ export class SqliteFile implements StoreFile {
   readonly #deleteLease: StatementSync;
   readonly #setFact: StatementSync;
 
-  constructor(database: DatabaseSync) {
+  constructor(path: string, database: DatabaseSync) {
+    this.#path = path;
     this.#database = database;
+    openPaths.add(path);
     // "OR REPLACE": a commit whose outcome was lost may be tried again.
     this.#insertWrite = database.prepare(
       'INSERT OR REPLACE INTO writes (revision, sub, key, value, create_revision, version, lease) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -213,6 +229,7 @@ export class SqliteFile implements StoreFile {
 
   close(): void {
     this.#database.close();
+    openPaths.delete(this.#path);
   }
 
   #write(change: StoreChange): void {
@@ -292,7 +309,10 @@ function storedKey(path: string, bytes: Uint8Array): Key {
 }
 
 function damaged(path: string, what: string): StoreFileError {
-  return new StoreFileError(`${path} is damaged (${what}); restore it from a backup, or move it away to start empty`);
+  const oneLine = what.replaceAll(/\s+/g, ' ').replace('*** in database main *** ', '');
+  return new StoreFileError(
+    `${path} is damaged (${oneLine}); restore it from a backup, or move it away to start empty`,
+  );
 }
 
 function explain(path: string, error: unknown): StoreFileError {

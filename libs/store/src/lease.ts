@@ -76,12 +76,11 @@ export class Leases {
     return idsByExpiry([...this.#leases.values()]);
   }
 
-  /** Ends a lease; answers its keys in order, or undefined when there is no such lease. */
+  /** Ends a lease; answers its keys in order, which have to be removed, or undefined when there is no such lease. */
   end(id: bigint): readonly Key[] | undefined {
     const lease = this.#leases.get(id);
     if (lease === undefined) return undefined;
     this.#leases.delete(id);
-    for (const key of lease.keys) this.#leaseOf.delete(key);
     return [...lease.keys].sort();
   }
 
