@@ -178,6 +178,8 @@ export const EVENT = {
   drainStarted: 'drain.started',
   drainFinished: 'drain.finished',
   peerSilent: 'peer.silent',
+  peerConnected: 'peer.connected',
+  peerLost: 'peer.lost',
   // Connections.
   connectionOpened: 'connection.opened',
   connectionRefused: 'connection.refused',

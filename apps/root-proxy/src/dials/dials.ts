@@ -7,7 +7,8 @@ import type { Attributes, SpanHandle, SpanName, Tracing } from '@xylem/telemetry
 import { DialRouter } from '@xylem/tunnel';
 import type { DialWay, OfferedNode, PeerHolder, ResetReason, RouterConfig, RouterEffect, RouterEvent, RouterStatus } from '@xylem/tunnel';
 import { assert, unreachable } from '../assert.ts';
-import { Alarm, now } from '../clock.ts';
+import { now } from '../clock.ts';
+import { Driver } from '../driver.ts';
 import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
 
 type Effect<Type extends RouterEffect['type']> = Extract<RouterEffect, { type: Type }>;
@@ -40,7 +41,7 @@ export class Dials {
   readonly #tracing: Tracing;
   readonly #observer: DialObserver;
   readonly #router: DialRouter;
-  readonly #alarm = new Alarm(() => this.#handle({ type: 'timeout' }));
+  readonly #driver: Driver<RouterEvent, RouterEffect>;
   readonly #waiting = new Map<string, Waiting>();
   readonly #open = new Map<string, Ending | undefined>();
   /** The Carry stream whose first frame is being handled. */
@@ -55,26 +56,31 @@ export class Dials {
     this.#ports = ports;
     this.#observer = observer;
     this.#router = new DialRouter(config);
+    this.#driver = new Driver(this.#router, (effect) => this.#perform(effect));
   }
 
   tunnelAttached(tunnel: string, leaf: string, agent: string, nodes: readonly OfferedNode[]): void {
-    this.#handle({ type: 'tunnelAttached', tunnel, leaf, agent, nodes });
+    this.#driver.feed({ type: 'tunnelAttached', tunnel, leaf, agent, nodes });
   }
 
   tunnelClaimed(tunnel: string, incarnation: bigint, token: bigint): void {
-    this.#handle({ type: 'tunnelClaimed', tunnel, incarnation, token });
+    this.#driver.feed({ type: 'tunnelClaimed', tunnel, incarnation, token });
   }
 
   tunnelDraining(tunnel: string): void {
-    this.#handle({ type: 'tunnelDraining', tunnel });
+    this.#driver.feed({ type: 'tunnelDraining', tunnel });
   }
 
   tunnelClosed(tunnel: string): void {
-    this.#handle({ type: 'tunnelClosed', tunnel });
+    this.#driver.feed({ type: 'tunnelClosed', tunnel });
   }
 
   holdersViewed(holders: ReadonlyMap<string, readonly PeerHolder[]>): void {
-    this.#handle({ type: 'holdersViewed', holders });
+    this.#driver.feed({ type: 'holdersViewed', holders });
+  }
+
+  holdersChanged(leaf: string, holders: readonly PeerHolder[]): void {
+    this.#driver.feed({ type: 'holdersChanged', leaf, holders });
   }
 
   status(): RouterStatus {
@@ -93,7 +99,7 @@ export class Dials {
       this.#waiting.set(connection, { order, startedAt: now(), answer: resolve, forward: undefined, peerVia: [], span: undefined });
     });
     const { leaf, node, port, user, hops, timeoutMs } = order;
-    this.#handle({ type: 'dialRequested', connection, leaf, node, port, user, hops, timeoutMs, random: Math.random() });
+    this.#driver.feed({ type: 'dialRequested', connection, leaf, node, port, user, hops, timeoutMs, random: Math.random() });
     return { answer, abandon: () => this.#abandon(connection) };
   }
 
@@ -107,7 +113,7 @@ export class Dials {
       return;
     }
     this.#answering = frames;
-    this.#handle({ type: 'dialAnswered', tunnel, connection, outcome, detail: kind.value.detail });
+    this.#driver.feed({ type: 'dialAnswered', tunnel, connection, outcome, detail: kind.value.detail });
     // Nobody took the stream: the dial ended without a connection, and its stream ends with it.
     if (this.#answering !== undefined) endStream(frames);
     this.#answering = undefined;
@@ -126,7 +132,7 @@ export class Dials {
   }
 
   stop(): void {
-    this.#alarm.stop();
+    this.#driver.stop();
   }
 
   #full(): DialAnswer {
@@ -146,17 +152,11 @@ export class Dials {
   #abandon(connection: string): void {
     const waiting = this.#waiting.get(connection);
     if (waiting === undefined) return;
-    this.#handle({ type: 'dialAbandoned', connection });
+    this.#driver.feed({ type: 'dialAbandoned', connection });
     this.#waiting.delete(connection);
     waiting.span?.fail('the requester gave up');
     waiting.span?.end();
     this.#settled();
-  }
-
-  #handle(event: RouterEvent): void {
-    this.#router.handle(event, now());
-    for (let effect = this.#router.pollEffect(); effect !== undefined; effect = this.#router.pollEffect()) this.#perform(effect);
-    this.#alarm.set(this.#router.nextTimeout());
   }
 
   #perform(effect: RouterEffect): void {
@@ -201,7 +201,7 @@ export class Dials {
     }
     if (frames === undefined) {
       const detail = `root proxy ${proxy} cannot be reached`;
-      return this.#handle({ type: 'forwardFailed', connection, sent: false, detail });
+      return this.#driver.feed({ type: 'forwardFailed', connection, sent: false, detail });
     }
     waiting.forward = frames;
     const leftMs = Math.max(1, Math.floor(timeoutMs - (now() - startedAt)));
@@ -217,13 +217,13 @@ export class Dials {
     const outcome = kind?.$case === 'outcome' ? outcomeFromWire(kind.value.code) : undefined;
     if (kind?.$case === 'outcome' && outcome !== undefined) {
       waiting.peerVia = kind.value.via.filter(isName).slice(0, MAX_VIA);
-      this.#handle({ type: 'forwardAnswered', connection, outcome, detail: kind.value.detail });
+      this.#driver.feed({ type: 'forwardAnswered', connection, outcome, detail: kind.value.detail });
       if (outcome !== 'connected') endStream(frames);
       return;
     }
     frames.cancel('no outcome came');
     const detail = first.kind === 'over' ? first.end.detail : `no outcome came (${first.kind})`;
-    this.#handle({ type: 'forwardFailed', connection, sent: true, detail });
+    this.#driver.feed({ type: 'forwardFailed', connection, sent: true, detail });
   }
 
   /** The span of the way that is tried now; the one of a way tried before ends. */
@@ -245,7 +245,7 @@ export class Dials {
     if (effect.outcome !== 'connected') waiting.span?.fail(effect.detail);
     waiting.span?.end();
     const { connection, outcome, detail, way } = effect;
-    this.#observer.answered(waiting.order, connection, outcome, detail, way, now() - waiting.startedAt);
+    this.#observer.dialAnswered(waiting.order, connection, outcome, detail, way, now() - waiting.startedAt);
     const via = [this.#self, ...restOfWay(way, waiting)];
     if (outcome === 'connected') waiting.answer({ outcome, via, connection: this.#opened(connection, way, waiting) });
     else waiting.answer({ outcome, detail, via });
@@ -265,8 +265,8 @@ export class Dials {
     if (this.#aborted !== undefined) ending.abort(this.#aborted.reason, this.#aborted.detail);
     const summary = await ending.closed;
     this.#open.delete(id);
-    this.#handle({ type: 'connectionClosed', connection: id });
-    this.#observer.closed(order, id, summary);
+    this.#driver.feed({ type: 'connectionClosed', connection: id });
+    this.#observer.connectionClosed(order, id, summary);
     this.#settled();
   }
 

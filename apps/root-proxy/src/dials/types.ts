@@ -76,6 +76,6 @@ export interface TunnelDial {
 
 /** For logs and metrics. */
 export interface DialObserver {
-  answered(order: DialOrder, connection: string, outcome: DialOutcome, detail: string, way: DialWay, durationMs: number): void;
-  closed(order: DialOrder, connection: string, summary: ConnectionSummary): void;
+  dialAnswered(order: DialOrder, connection: string, outcome: DialOutcome, detail: string, way: DialWay, durationMs: number): void;
+  connectionClosed(order: DialOrder, connection: string, summary: ConnectionSummary): void;
 }

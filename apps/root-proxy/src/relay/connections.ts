@@ -1,5 +1,6 @@
-import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { ProxyId } from '@xylem/discovery';
 import { addressOf } from '../sockets/listen.ts';
 
 /** A connection on the tunnel plane: of an agent, direct or through another root proxy. */
@@ -7,7 +8,7 @@ export interface TunnelConnection {
   /** What StreamPeer.address says of it. */
   readonly label: string;
   /** The root proxy that relays it; undefined for a direct one. */
-  readonly via: string | undefined;
+  readonly via: ProxyId | undefined;
   /** The agent's address, as whoever accepted it saw it. */
   readonly source: string;
   /** Ends the connection under all its streams. Idempotent. */
@@ -35,7 +36,8 @@ export class TunnelConnections {
   readonly #attachTimeoutMs: number;
   readonly #onTimeout: (source: string) => void;
   readonly #entries = new Map<string, Entry>();
-  #relayed = 0;
+  /** Numbers relayed connections: two may have one source. */
+  #lastRelay = 0;
 
   /** @param attachTimeoutMs From accept to hello, TLS included. */
   constructor(attachTimeoutMs: number, onTimeout: (source: string) => void) {
@@ -47,6 +49,11 @@ export class TunnelConnections {
     return this.#entries.size;
   }
 
+  /** Of them, those that came through another root proxy. */
+  get relayedSize(): number {
+    return [...this.#entries.values()].filter(({ via }) => via !== undefined).length;
+  }
+
   /** @param settled Called once, when the connection has attached or ended. */
   addDirect(socket: Socket, settled: () => void): TunnelConnection {
     const label = addressOf(socket);
@@ -54,9 +61,9 @@ export class TunnelConnections {
   }
 
   /** The label of the answer has to be handed on as the connection's address. */
-  addRelayed(stream: Duplex, via: string, source: string, settled: () => void): TunnelConnection {
-    this.#relayed += 1;
-    return this.#add(stream, `${source} via ${via} #${this.#relayed}`, via, source, settled);
+  addRelayed(stream: Duplex, via: ProxyId, source: string, settled: () => void): TunnelConnection {
+    this.#lastRelay += 1;
+    return this.#add(stream, `${source} via ${via} #${this.#lastRelay}`, via, source, settled);
   }
 
   /** An Attach stream has begun on the connection with this label. One per connection. */
@@ -74,7 +81,7 @@ export class TunnelConnections {
     for (const entry of [...this.#entries.values()]) entry.close();
   }
 
-  #add(stream: Duplex, label: string, via: string | undefined, source: string, settled: () => void): TunnelConnection {
+  #add(stream: Duplex, label: string, via: ProxyId | undefined, source: string, settled: () => void): TunnelConnection {
     const late = (): void => {
       this.#onTimeout(source);
       stream.destroy();

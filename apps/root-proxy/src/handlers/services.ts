@@ -1,0 +1,93 @@
+import { status } from '@grpc/grpc-js';
+import { handleDuplex, handleStream, handleUnary, StatusError } from '@xylem/grpc';
+import type { GrpcServer, MethodBinding } from '@xylem/grpc';
+import { SPAN } from '@xylem/telemetry';
+import type { Tracing } from '@xylem/telemetry';
+import { AccessService, PeerService, RawFrameMethods, TunnelService } from '@xylem/wire';
+import type { Dials } from '../dials/dials.ts';
+import { isProxyId } from '../ids.ts';
+import type { TunnelConnection, TunnelConnections } from '../relay/connections.ts';
+import { serveRelay } from '../relay/inbound.ts';
+import type { Overview } from '../overview.ts';
+import type { TunnelPlane } from '../tunnels/plane.ts';
+import { authorise } from './authority.ts';
+import { serveDialStream } from './dial-stream.ts';
+
+export interface ServicePorts {
+  readonly proxy: string;
+  readonly domain: string;
+  readonly tracing: Tracing;
+  readonly dials: Dials;
+  readonly plane: TunnelPlane;
+  readonly connections: TunnelConnections;
+  readonly overview: Overview;
+}
+
+/** TunnelService, for leaf agents. */
+export function tunnelServices({ domain, plane, connections }: ServicePorts): readonly MethodBinding[] {
+  return [
+    handleStream(TunnelService.attach, async (stream) => {
+      const identity = authorise('/xylem.tunnel.v1.TunnelService/Attach', stream.peer, domain);
+      await plane.attach(stream, identity, admit(connections, stream.peer.address));
+    }),
+    handleDuplex(RawFrameMethods.carry, async (call, peer) => {
+      authorise('/xylem.tunnel.v1.TunnelService/Carry', peer, domain);
+      await plane.carry(call, peer.address);
+    }),
+  ];
+}
+
+/** PeerService, for the other root proxies. `tunnelServer` serves what they relay. */
+export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): readonly MethodBinding[] {
+  const { proxy, domain, dials, tracing, connections, overview } = ports;
+  return [
+    handleDuplex(RawFrameMethods.forward, async (call, peer) => {
+      authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
+      const order = ({ hops, user }: { readonly hops: number; readonly user: string }) =>
+        hops === 1 ? { hops, user } : { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
+      await serveDialStream(call, { dials, tracing, span: SPAN.peerReceive, order });
+    }),
+    handleDuplex(RawFrameMethods.relay, (call, peer) => {
+      const identity = authorise('/xylem.peer.v1.PeerService/Relay', peer, domain);
+      if (!isProxyId(identity.proxy) || identity.proxy === proxy) {
+        throw new StatusError(status.PERMISSION_DENIED, `root proxy ${identity.proxy} may not relay to ${proxy}`);
+      }
+      serveRelay(call, identity.proxy, tunnelServer, connections);
+    }),
+    handleUnary(PeerService.describe, async (_request, { peer }) => {
+      authorise('/xylem.peer.v1.PeerService/Describe', peer, domain);
+      return Promise.resolve({ status: overview.own() });
+    }),
+  ];
+}
+
+/** AccessService, for users and their tools. */
+export function accessServices({ domain, dials, tracing, overview }: ServicePorts): readonly MethodBinding[] {
+  return [
+    handleDuplex(RawFrameMethods.dial, async (call, peer) => {
+      const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, domain);
+      // Who the user is comes from the certificate, and how far the dial has come from us: both are ignored in `open`.
+      await serveDialStream(call, { dials, tracing, span: SPAN.accessDial, order: () => ({ hops: 0, user }) });
+    }),
+    handleUnary(AccessService.listNodes, async ({ leaf }, { peer }) => {
+      authorise('/xylem.access.v1.AccessService/ListNodes', peer, domain);
+      return { leaves: [...(await overview.nodes(leaf))] };
+    }),
+    handleUnary(AccessService.getStatus, async (_request, { peer }) => {
+      authorise('/xylem.access.v1.AccessService/GetStatus', peer, domain);
+      return overview.status();
+    }),
+  ];
+}
+
+function admit(connections: TunnelConnections, label: string): TunnelConnection {
+  const admission = connections.attach(label);
+  switch (admission.kind) {
+    case 'admitted':
+      return admission.connection;
+    case 'second':
+      throw new StatusError(status.FAILED_PRECONDITION, 'this connection has had its Attach; a tunnel is one connection');
+    case 'unknown':
+      throw new StatusError(status.UNAVAILABLE, 'the connection is gone');
+  }
+}

@@ -1,0 +1,296 @@
+import { status } from '@grpc/grpc-js';
+import { FramePort } from '@xylem/carrier';
+import { defaultRootConfig, RootDiscovery } from '@xylem/discovery';
+import type {
+  Incarnation,
+  LivenessConfig,
+  ProxyId,
+  Random,
+  RootCloseReason,
+  RootConfig,
+  RootEffect,
+  RootEvent,
+  RootStatus,
+  Snapshot,
+} from '@xylem/discovery';
+import { StatusError } from '@xylem/grpc';
+import type { Identity } from '@xylem/identity';
+import { carry } from '@xylem/wire';
+import type { tunnel as wire } from '@xylem/wire';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { unreachable } from '../assert.ts';
+import { now } from '../clock.ts';
+import type { Dials } from '../dials/dials.ts';
+import type { TunnelDial } from '../dials/types.ts';
+import { Driver } from '../driver.ts';
+import type { ClaimAnswer } from '../registry/messages.ts';
+import type { TunnelConnection } from '../relay/connections.ts';
+import { gossipToWire } from './gossip.ts';
+import { checkHello } from './hello.ts';
+import type { AcceptedHello } from './hello.ts';
+import { Tunnel } from './tunnel.ts';
+import type { AgentMessage, ControlStream, TunnelEnd } from './tunnel.ts';
+
+export interface PlaneOptions {
+  readonly proxy: ProxyId;
+  readonly software: string;
+  readonly root: Partial<Omit<RootConfig, 'proxy'>>;
+  readonly liveness: LivenessConfig;
+  readonly random: Random;
+}
+
+export type ClaimOrder = Extract<RootEffect, { type: 'recordClaim' | 'releaseClaim' }>;
+
+export interface PlanePorts {
+  readonly dials: Dials;
+  /** Sends claim orders to the registry; answered through `claimAnswered`, or voided by `registryLost`. */
+  order(order: ClaimOrder): void;
+  /** Marks this proxy's member record as draining. */
+  deregister(): void;
+  readonly observer: PlaneObserver;
+}
+
+/** For logs, spans and metrics. */
+export interface PlaneObserver {
+  tunnelRefused(source: string, identity: string, reason: string, detail: string): void;
+  tunnelAttached(tunnel: Tunnel): void;
+  /** The answer to a claim, or a later promotion. */
+  granted(tunnel: Tunnel, slot: number): void;
+  held(tunnel: Tunnel, holder: string): void;
+  recorded(tunnel: Tunnel, slot: number, token: bigint): void;
+  gossipSent(tunnel: Tunnel, kind: 'snapshot' | 'delta'): void;
+  pinged(roundTripMs: number): void;
+  rejected(tunnel: Tunnel, detail: string): void;
+  tunnelClosed(tunnel: Tunnel, end: TunnelEnd): void;
+}
+
+const { Reason } = carry;
+
+/** What agents are told; the codes that agents look for are in these reasons. */
+const REASON_OF_CLOSE: Readonly<Record<RootCloseReason, carry.Reason>> = {
+  'duplicate-id': Reason.REASON_DUPLICATE_ID,
+  replaced: Reason.REASON_REPLACED,
+  'drain-deadline': Reason.REASON_DRAIN_DEADLINE,
+  draining: Reason.REASON_SHUTDOWN,
+  'standby-unwanted': Reason.REASON_CLAIM_HELD,
+  'stale-incarnation': Reason.REASON_STALE_INCARNATION,
+  'claim-lost': Reason.REASON_CLAIM_HELD,
+  overloaded: Reason.REASON_OVERLOADED,
+};
+
+const HELLO_TIMEOUT_MS = 5_000;
+/** About 95 KB each at the server (measured, with TLS). */
+const MAX_TUNNELS = 20_000;
+const RETRY_AFTER_MS = { draining: 1_000, overloaded: 5_000, refused: 5_000 } as const;
+
+/** Runs RootDiscovery: takes tunnels in, tells agents what was decided, and lets dials know who serves. */
+export class TunnelPlane {
+  readonly #options: PlaneOptions;
+  readonly #ports: PlanePorts;
+  readonly #core: RootDiscovery;
+  readonly #driver: Driver<RootEvent, RootEffect>;
+  readonly #tunnels = new Map<string, Tunnel>();
+  /** By the label of their connection, for Carry. */
+  readonly #byConnection = new Map<string, Tunnel>();
+  readonly #drained = Promise.withResolvers<void>();
+
+  constructor(options: PlaneOptions, ports: PlanePorts) {
+    this.#options = options;
+    this.#ports = ports;
+    this.#core = new RootDiscovery({ ...defaultRootConfig(options.proxy), ...options.root }, options.random, now());
+    this.#driver = new Driver(this.#core, (effect) => this.#perform(effect));
+  }
+
+  status(): RootStatus {
+    return this.#core.status();
+  }
+
+  tunnel(id: string): Tunnel | undefined {
+    return this.#tunnels.get(id);
+  }
+
+  get size(): number {
+    return this.#tunnels.size;
+  }
+
+  registryConnected(incarnation: Incarnation): void {
+    this.#driver.feed({ type: 'registryConnected', incarnation });
+  }
+
+  registryLost(): void {
+    this.#driver.feed({ type: 'registryLost' });
+  }
+
+  membershipChanged(snapshot: Snapshot): void {
+    this.#driver.feed({ type: 'membershipChanged', snapshot });
+  }
+
+  claimAnswered(answer: ClaimAnswer): void {
+    this.#driver.feed(answer);
+  }
+
+  /** Announces that this proxy is about to stop. Resolves when every tunnel has gone, at the deadline at the latest. */
+  drain(spreadMs: number, deadlineMs: number): Promise<void> {
+    this.#driver.feed({ type: 'drainRequested', spreadMs, deadlineMs });
+    return this.#drained.promise;
+  }
+
+  /** Ends every tunnel with GOODBYE. */
+  stop(): void {
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.goodbye(Reason.REASON_SHUTDOWN, 'shutdown', 'the root proxy stops');
+    this.#driver.stop();
+  }
+
+  sendDial(dial: TunnelDial): void {
+    const { tunnel, connection, leaf, node, port, user, timeoutMs, incarnation, token, traceparent } = dial;
+    const value = { connection, target: { leaf, node, port }, user, timeoutMs, incarnation, token, traceparent };
+    this.#tunnels.get(tunnel)?.send({ $case: 'dialRequest', value });
+  }
+
+  sendCancel(tunnel: string, connection: string): void {
+    this.#tunnels.get(tunnel)?.send({ $case: 'dialCancelled', value: { connection } });
+  }
+
+  /** Serves one Attach stream on a connection that has no other. */
+  async attach(stream: ControlStream, identity: Extract<Identity, { kind: 'agent' }>, connection: TunnelConnection): Promise<void> {
+    const messages = stream[Symbol.asyncIterator]();
+    const hello = await this.#awaitHello(stream, messages);
+    const check = checkHello(hello, identity, this.#options.proxy);
+    if (!check.ok) return this.#refuse(stream, connection, identity, check.refusal.reason, check.refusal.detail, RETRY_AFTER_MS.refused);
+    const unwelcome = this.#unwelcome(check.hello);
+    if (unwelcome !== undefined) return this.#refuse(stream, connection, identity, ...unwelcome);
+    await this.#welcome(stream, check.hello, connection).run(messages);
+  }
+
+  /** Serves one Carry stream: the answer to a dial that went out on the tunnel of the same connection. */
+  async carry(call: ServerDuplexStream<Buffer, Buffer>, label: string): Promise<void> {
+    const frames = new FramePort(call);
+    const tunnel = this.#byConnection.get(label);
+    const connection = call.metadata.get('xylem-connection')[0]?.toString() ?? '';
+    if (tunnel === undefined) throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
+    if (connection === '') throw new StatusError(status.INVALID_ARGUMENT, 'metadata xylem-connection is missing');
+    await this.#ports.dials.carryOpened(tunnel.id, connection, frames);
+  }
+
+  async #awaitHello(stream: ControlStream, messages: AsyncIterator<wire.AttachRequest>): Promise<wire.AgentHello> {
+    const timer = setTimeout(() => stream.cancel('no hello in time', status.DEADLINE_EXCEEDED), HELLO_TIMEOUT_MS);
+    const first = await messages.next();
+    clearTimeout(timer);
+    const kind = first.done === true ? undefined : first.value.kind;
+    if (kind?.$case !== 'hello') throw new StatusError(status.INVALID_ARGUMENT, 'the first message must be a hello');
+    return kind.value;
+  }
+
+  /** Why a well-formed hello is not welcome now. */
+  #unwelcome(hello: AcceptedHello): [carry.Reason, string, number] | undefined {
+    const { proxy } = this.#options;
+    if (this.#core.status().draining) return [Reason.REASON_SHUTDOWN, `root proxy ${proxy} is about to stop`, RETRY_AFTER_MS.draining];
+    if (this.#tunnels.has(hello.tunnel)) return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
+    if (this.#tunnels.size < MAX_TUNNELS) return undefined;
+    return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
+  }
+
+  #refuse(stream: ControlStream, connection: TunnelConnection, identity: Extract<Identity, { kind: 'agent' }>, reason: carry.Reason, detail: string, retryAfterMs: number): void {
+    this.#ports.observer.tunnelRefused(connection.source, `${identity.leaf}/${identity.agent}`, nameOf(reason), detail);
+    stream.send({ kind: { $case: 'refused', value: { reason, detail, retryAfterMs } } });
+    setTimeout(() => connection.close(), RETRY_AFTER_MS.draining).unref();
+  }
+
+  #welcome(stream: ControlStream, hello: AcceptedHello, connection: TunnelConnection): Tunnel {
+    const { proxy, software, liveness, random } = this.#options;
+    const tunnel = new Tunnel(stream, hello, connection, liveness, random, this.#listener);
+    this.#tunnels.set(hello.tunnel, tunnel);
+    this.#byConnection.set(connection.label, tunnel);
+    const { incarnation } = this.#core.status();
+    const claimsPerProxy = this.#options.root.claimsPerProxy ?? 1;
+    const { intervalMs: pingIntervalMs, deadAfterMs } = liveness;
+    const via = connection.via ?? '';
+    tunnel.send({ $case: 'welcome', value: { version: hello.version, proxy, incarnation, pingIntervalMs, deadAfterMs, via, claimsPerProxy, software } });
+    this.#ports.observer.tunnelAttached(tunnel);
+    const { leaf, agent, nonce, replaces, nodes } = hello;
+    this.#ports.dials.tunnelAttached(tunnel.id, leaf, agent, nodes);
+    this.#driver.feed({ type: 'attachRequested', tunnel: tunnel.id, leaf, agent, nonce, replaces, via: connection.via });
+    this.#stopDialling(replaces);
+    return tunnel;
+  }
+
+  /** A tunnel that was replaced finishes what it carries; the core says so in its status only. */
+  #stopDialling(replaced: string | undefined): void {
+    if (replaced === undefined || !this.#tunnels.has(replaced)) return;
+    const found = this.#core.status().tunnels.find(({ tunnel }) => tunnel === replaced);
+    if (found?.state === 'draining') this.#ports.dials.tunnelDraining(replaced);
+  }
+
+  readonly #listener = {
+    message: (tunnel: Tunnel, message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'drain' }>): void => {
+      if (message.$case === 'standby') return this.#driver.feed({ type: 'standbyRequested', tunnel: tunnel.id });
+      if (message.$case === 'snapshotWanted') return this.#driver.feed({ type: 'snapshotRequested', tunnel: tunnel.id });
+      this.#ports.dials.tunnelDraining(tunnel.id);
+      this.#driver.feed({ type: 'agentDraining', tunnel: tunnel.id });
+    },
+    alive: (tunnel: Tunnel): void => this.#driver.feed({ type: 'challengeAnswered', tunnel: tunnel.id }),
+    pinged: (roundTripMs: number): void => this.#ports.observer.pinged(roundTripMs),
+    rejected: (tunnel: Tunnel, detail: string): void => this.#ports.observer.rejected(tunnel, detail),
+    ended: (tunnel: Tunnel, end: TunnelEnd): void => {
+      this.#tunnels.delete(tunnel.id);
+      this.#byConnection.delete(tunnel.connection.label);
+      this.#ports.dials.tunnelClosed(tunnel.id);
+      this.#ports.observer.tunnelClosed(tunnel, end);
+      this.#driver.feed({ type: 'tunnelClosed', tunnel: tunnel.id });
+    },
+  };
+
+  #perform(effect: RootEffect): void {
+    switch (effect.type) {
+      case 'recordClaim':
+      case 'releaseClaim':
+        return this.#ports.order(effect);
+      case 'deregister':
+        return this.#ports.deregister();
+      case 'drained':
+        return this.#drained.resolve();
+      default: {
+        // A tunnel may have ended while earlier effects were performed; its end is fed to the core next.
+        const tunnel = this.#tunnels.get(effect.tunnel);
+        if (tunnel !== undefined) this.#tell(tunnel, effect);
+      }
+    }
+  }
+
+  #tell(tunnel: Tunnel, effect: Extract<RootEffect, { readonly tunnel: unknown }>): void {
+    const { dials, observer } = this.#ports;
+    switch (effect.type) {
+      case 'grantClaim':
+        tunnel.send({ $case: 'claimGranted', value: { slot: effect.slot } });
+        dials.tunnelClaimed(tunnel.id, this.#core.status().incarnation, 0n);
+        return observer.granted(tunnel, effect.slot);
+      case 'confirmClaim': {
+        const { slot, token, incarnation } = effect;
+        tunnel.send({ $case: 'claimRecorded', value: { slot, token, incarnation } });
+        dials.tunnelClaimed(tunnel.id, incarnation, token);
+        return observer.recorded(tunnel, slot, token);
+      }
+      case 'reportHeld':
+        tunnel.send({ $case: 'claimHeld', value: { holder: effect.holder } });
+        return observer.held(tunnel, effect.holder);
+      case 'sendGossip':
+        tunnel.send({ $case: 'discoveryRequest', value: gossipToWire(effect.message) });
+        return observer.gossipSent(tunnel, effect.message.kind);
+      case 'challengeTunnel':
+        return tunnel.challenge();
+      case 'closeTunnel':
+        return tunnel.goodbye(REASON_OF_CLOSE[effect.reason], effect.reason, effect.detail);
+      case 'announceDrain':
+        tunnel.send({ $case: 'drain', value: { spreadMs: effect.spreadMs, deadlineMs: effect.deadlineMs } });
+        return dials.tunnelDraining(tunnel.id);
+      default:
+        return unreachable(effect);
+    }
+  }
+}
+
+/** `REASON_CLAIM_HELD` as `claim-held`. */
+function nameOf(reason: carry.Reason): string {
+  const name = Object.entries(Reason).find(([, code]) => code === reason)?.[0] ?? 'REASON_UNKNOWN';
+  return name.slice('REASON_'.length).toLowerCase().replaceAll('_', '-');
+}
