@@ -1,6 +1,6 @@
 import { address, commonKeys, durationMs, listenAddress, loadConfig, name, parseHostPort } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 const REGISTRY_LIMIT = 16;
