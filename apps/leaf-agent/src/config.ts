@@ -1,7 +1,7 @@
 import { isName } from '@xylem/discovery';
 import { address, commonKeys, durationMs, loadConfig, name } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
 
 const PORT_MAX = 65_535;
