@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { address, domainName, durationMs, loadConfig } from '@xylem/service';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CommandError, STATUS } from './exit.ts';
 
 export const VERSION = '0.1.0';
