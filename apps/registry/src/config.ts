@@ -1,6 +1,6 @@
 import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
 
 const ENDPOINT_LIMIT = 16;
