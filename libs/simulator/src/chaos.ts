@@ -18,6 +18,7 @@ export class Chaos {
   /** What an operator would have as backups: one state every few seconds. */
   readonly #backups: StoreState[] = [];
   readonly #ended = new Set<ProxyProcess>();
+  readonly #toRestart = new Set<Process>();
   #healed = false;
 
   constructor(world: World, faults: readonly Fault[]) {
@@ -37,9 +38,7 @@ export class Chaos {
     for (const process of this.#processes()) {
       if (process.host.paused) process.host.resume();
     }
-    for (const process of [...world.registries.values(), ...world.agents.values()]) {
-      if (!process.host.alive) process.start();
-    }
+    for (const process of [...this.#toRestart]) this.#restart(process);
     if (world.liveProxies().length === 0) world.addProxy();
   }
 
@@ -131,9 +130,12 @@ export class Chaos {
     if (process === undefined || !process.host.alive) return;
     this.#world.crash(process, silently);
     if (restartMs === undefined) return;
-    this.#world.scheduler.after(restartMs, () => {
-      if (!process.host.alive) process.start();
-    });
+    this.#toRestart.add(process);
+    this.#later(restartMs, () => this.#restart(process));
+  }
+
+  #restart(process: Process): void {
+    if (this.#toRestart.delete(process) && !process.host.alive) process.start();
   }
 
   #pause(process: Process | undefined, forMs: number): void {

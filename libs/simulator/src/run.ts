@@ -18,6 +18,8 @@ const CHAOS_MS = 60_000;
  * eightfold by the own process's pause (80 s), one backoff (8 s).
  */
 const CONVERGE_MS = 110_000;
+/** Unsteered, chance alone decides: enough backoffs for a coupon collector's bad day. */
+const CONVERGE_BY_CHANCE_MS = 400_000;
 const LOOK_EVERY_MS = 250;
 /** L2 is watched for this long once all is claimed. */
 const QUIET_MS = 60_000;
@@ -82,7 +84,7 @@ export function simulate(options: RunOptions): RunReport {
   try {
     advance(world, checkers, CHAOS_MS);
     chaos.heal();
-    convergedMs = converge(world, checkers);
+    convergedMs = converge(world, checkers, shape.steering === 'off' ? CONVERGE_BY_CHANCE_MS : CONVERGE_MS);
     if (checkers.violation === undefined) quietDials = watchQuiet(world, checkers);
   } catch (error) {
     checkers.fail('no assertion fails', error instanceof Error ? `${error.message} ${error.stack ?? ''}` : String(error));
@@ -106,9 +108,9 @@ function advance(world: World, checkers: Checkers, until: number): void {
   while (checkers.violation === undefined && world.scheduler.step(until)) checkers.afterStep();
 }
 
-function converge(world: World, checkers: Checkers): number | undefined {
+function converge(world: World, checkers: Checkers, limitMs: number): number | undefined {
   const from = world.now;
-  for (let at = from; at <= from + CONVERGE_MS; at += LOOK_EVERY_MS) {
+  for (let at = from; at <= from + limitMs; at += LOOK_EVERY_MS) {
     advance(world, checkers, at);
     if (checkers.violation !== undefined) return undefined;
     if (notConverged(world) === undefined) return world.now - from;
