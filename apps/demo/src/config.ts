@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { loadConfig } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const VERSION = '0.1.0';
 
