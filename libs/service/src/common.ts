@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { domainName, httpUrl, listenAddress, readableFile } from './schemas.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
