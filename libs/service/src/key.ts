@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** One configuration key, derived from the schema: `tunnel.listen` is `XYLEM_TUNNEL_LISTEN` and `--tunnel-listen`. */
 export interface ConfigKey {
