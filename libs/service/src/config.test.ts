@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { z } from 'zod';
+import * as z from 'zod';
 import { commonKeys } from './common.ts';
 import { loadConfig } from './config.ts';
 import type { ConfigOutcome } from './config.ts';
