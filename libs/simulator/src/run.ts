@@ -20,6 +20,8 @@ const CHAOS_MS = 60_000;
 const CONVERGE_MS = 110_000;
 /** Unsteered, chance alone decides: enough backoffs for a coupon collector's bad day. */
 const CONVERGE_BY_CHANCE_MS = 400_000;
+/** Restored twice, and every process that knew the raised epoch gone: agents believe again once their head expired (180 s). */
+const CONVERGE_FORGOTTEN_EPOCH_MS = 300_000;
 const LOOK_EVERY_MS = 250;
 /** L2 is watched for this long once all is claimed. */
 const QUIET_MS = 60_000;
@@ -84,7 +86,7 @@ export function simulate(options: RunOptions): RunReport {
   try {
     advance(world, checkers, CHAOS_MS);
     chaos.heal();
-    convergedMs = converge(world, checkers, shape.steering === 'off' ? CONVERGE_BY_CHANCE_MS : CONVERGE_MS);
+    convergedMs = converge(world, checkers, convergeLimit(shape.steering, faults));
     if (checkers.violation === undefined) quietDials = watchQuiet(world, checkers);
   } catch (error) {
     checkers.fail('no assertion fails', error instanceof Error ? `${error.message} ${error.stack ?? ''}` : String(error));
@@ -102,6 +104,11 @@ export function simulate(options: RunOptions): RunReport {
     hash: world.trace.hash,
     trace: world.trace.lines,
   };
+}
+
+function convergeLimit(steering: 'sni' | 'off', faults: readonly Fault[]): number {
+  if (steering === 'off') return CONVERGE_BY_CHANCE_MS;
+  return faults.filter((fault) => fault.kind === 'store-restore').length > 1 ? CONVERGE_FORGOTTEN_EPOCH_MS : CONVERGE_MS;
 }
 
 function advance(world: World, checkers: Checkers, until: number): void {

@@ -78,7 +78,10 @@ export class StampedKnowledge implements Knowledge {
 
   receive(message: GossipMessage, now: Instant): MergeOutcome | 'invalid' {
     if ((checkMessage(message) ?? this.#admit(message)) !== undefined) return 'invalid';
-    const { view, outcome } = applyMessage(this.#view, message);
+    // A head that nobody confirmed for so long bars nothing any more: with every process that knew its epoch gone, a store
+    // restored from an older backup would otherwise never be believed again.
+    const base = this.#headIsFresh(now) ? this.#view : { head: undefined, heard: this.#view.heard };
+    const { view, outcome } = applyMessage(base, message);
     if (outcome === 'advanced') {
       this.#view = compactHeard(view, now - this.#expiryMs);
       this.#members = new Map(view.head?.proxies.map((record) => [record.id, record]));
