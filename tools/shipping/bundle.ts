@@ -4,6 +4,8 @@ import { join } from 'node:path';
 
 /** Loads its .proto files from beside itself at run time, so it has to be installed next to the bundle. */
 const EXTERNAL = ['etcd3'];
+/** grpc-js loads it only for channelz and ORCA, which nobody here serves; it would bring protobufjs along. */
+const NEVER_LOADED = ['@grpc/proto-loader'];
 /** Bundled CommonJS packages ask for Node's own modules with require(), which an ES module has to make itself. */
 const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
 
@@ -36,7 +38,7 @@ export async function bundleApp(root: string, app: string, outFolder = join(root
     platform: 'node',
     target: 'node24',
     format: 'esm',
-    external: EXTERNAL,
+    external: [...EXTERNAL, ...NEVER_LOADED],
     banner: { js: REQUIRE },
     minify: true,
     // Names stay, for stack traces and for errors that carry their class's name.
