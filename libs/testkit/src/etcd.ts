@@ -247,10 +247,14 @@ export async function etcdctl(endpoint: string, args: readonly string[], stdin =
   return { stdout, stderr, code: timedOut ? TIMED_OUT : (code ?? 1) };
 }
 
+/** etcdctl 3.4 puts the URL of a plaintext endpoint into `:authority` for `endpoint status`, which servers other than Go's refuse. */
+const PLAINTEXT = 'http://';
+
 /** Starts an etcdctl that goes on (watch, lease keep-alive); the caller ends it. It dies with this process. */
 export function startEtcdctl(endpoint: string, args: readonly string[]) {
   const program = programPath('etcdctl', DEBIAN_PACKAGE.etcdctl);
-  const child = spawn(program, [`--endpoints=${endpoint}`, ...args], {
+  const address = endpoint.replaceAll(PLAINTEXT, '');
+  const child = spawn(program, [`--endpoints=${address}`, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ETCDCTL_API: '3' },
   });
