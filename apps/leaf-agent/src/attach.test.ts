@@ -33,10 +33,23 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
   };
 
   test('says who it is and what it offers', async () => {
-    await startAgent({ nodes: [{ name: 'web', ports: [{ port: 443, address: '10.0.0.5:8443' }, { port: 80, address: '10.0.0.5:8080' }] }] });
+    await startAgent({
+      nodes: [
+        {
+          name: 'web',
+          ports: [
+            { port: 443, address: '10.0.0.5:8443' },
+            { port: 80, address: '10.0.0.5:8080' },
+          ],
+        },
+      ],
+    });
     const { hello } = await root.attached();
     assert.deepEqual([hello.leaf, hello.agent, hello.minVersion, hello.maxVersion], ['berlin', 'a1', 1, 1]);
-    assert.deepEqual(hello.nodes.map(({ name, ports }) => ({ name, ports })), [{ name: 'web', ports: [80, 443] }]);
+    assert.deepEqual(
+      hello.nodes.map(({ name, ports }) => ({ name, ports })),
+      [{ name: 'web', ports: [80, 443] }],
+    );
     assert.notEqual(hello.instanceNonce, '');
     assert.equal(JSON.stringify(hello).includes('10.0.0.5'), false);
   });
@@ -51,20 +64,51 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     await soon(log.has({ event: 'claim.recorded', proxy: 'p1' }), 'the record');
     assert.equal(agent.status().entries[0]?.token, 12n);
     const { value: report } = await tunnel.next('poolReport');
-    assert.equal(report.entries.every(({ proxy }) => proxy === 'p1'), true);
-    tunnel.send({ $case: 'discoveryRequest', value: { kind: { $case: 'snapshot', value: { stamp: { epoch: 1n, revision: 20n }, proxies: [
-      { id: 'p1', incarnation: 7n, state: 1, generation: 0 },
-      { id: 'p2', incarnation: 15n, state: 1, generation: 0 },
-    ] } } } });
+    assert.equal(
+      report.entries.every(({ proxy }) => proxy === 'p1'),
+      true,
+    );
+    tunnel.send({
+      $case: 'discoveryRequest',
+      value: {
+        kind: {
+          $case: 'snapshot',
+          value: {
+            stamp: { epoch: 1n, revision: 20n },
+            proxies: [
+              { id: 'p1', incarnation: 7n, state: 1, generation: 0 },
+              { id: 'p2', incarnation: 15n, state: 1, generation: 0 },
+            ],
+          },
+        },
+      },
+    });
     await soon(log.has({ event: 'discovery.dial_started', target: 'p2' }), 'a steered dial');
-    await soon(log.has({ event: 'discovery.dial_failed', target: 'p2', reason: 'handshake' }), 'its failure: this server is not p2');
+    await soon(
+      log.has({ event: 'discovery.dial_failed', target: 'p2', reason: 'handshake' }),
+      'its failure: this server is not p2',
+    );
   });
 
   test('reports a live second instance with its id by name', async () => {
     const { agent, log } = await startAgent();
     const tunnel = await root.attached();
-    tunnel.send({ $case: 'refused', value: { reason: Reason.REASON_DUPLICATE_ID, detail: 'berlin/a1 is attached from 10.1.1.1', retryAfterMs: 60_000 } });
-    await soon(log.has({ event: 'discovery.dial_failed', reason: 'duplicate-id', detail: 'berlin/a1 is attached from 10.1.1.1' }), 'the refusal');
+    tunnel.send({
+      $case: 'refused',
+      value: {
+        reason: Reason.REASON_DUPLICATE_ID,
+        detail: 'berlin/a1 is attached from 10.1.1.1',
+        retryAfterMs: 60_000,
+      },
+    });
+    await soon(
+      log.has({
+        event: 'discovery.dial_failed',
+        reason: 'duplicate-id',
+        detail: 'berlin/a1 is attached from 10.1.1.1',
+      }),
+      'the refusal',
+    );
     assert.match(agent.status().problem ?? '', /another live instance uses the id a1 of leaf berlin/);
     const answer = await fetch(`http://127.0.0.1:${agent.opsPort}/readyz`);
     assert.equal(answer.status, 503);
@@ -98,7 +142,10 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     tunnel.send({ $case: 'ping', value: { nonce: 99n } });
     assert.equal((await tunnel.next('pong')).value.nonce, 99n);
     await tunnel.next('ping');
-    assert.equal(log.lines.some(({ event }) => event === 'peer.silent'), false);
+    assert.equal(
+      log.lines.some(({ event }) => event === 'peer.silent'),
+      false,
+    );
   });
 
   test('keeps a standby tunnel when another agent holds the claim, and takes the promotion', async () => {
@@ -117,7 +164,10 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     const tunnel = await root.attached();
     tunnel.accept();
     const stamp = (revision: bigint) => ({ epoch: 1n, revision });
-    tunnel.send({ $case: 'discoveryRequest', value: { kind: { $case: 'delta', value: { from: stamp(50n), to: stamp(60n), changed: [], removed: [] } } } });
+    tunnel.send({
+      $case: 'discoveryRequest',
+      value: { kind: { $case: 'delta', value: { from: stamp(50n), to: stamp(60n), changed: [], removed: [] } } },
+    });
     assert.equal((await tunnel.next('snapshotWanted')).value.have?.revision, 10n);
   });
 
@@ -149,7 +199,10 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     const first = await root.attached();
     first.accept();
     first.send({ $case: 'goodbye', value: { reason: Reason.REASON_OVERLOADED, detail: 'too many tunnels' } });
-    await soon(log.has({ event: 'tunnel.closed', graceful: true, reason: 'overloaded: too many tunnels' }), 'the goodbye');
+    await soon(
+      log.has({ event: 'tunnel.closed', graceful: true, reason: 'overloaded: too many tunnels' }),
+      'the goodbye',
+    );
     const second = await root.attached();
     second.accept();
     second.stream.cancel('crash');
@@ -157,6 +210,9 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
   });
 
   test('refuses to start with the certificate of another agent', async () => {
-    await assert.rejects(startTestAgent({ identity, rootPort: root.port, changes: { agent: 'a2' } }), /is the certificate of agent berlin\/a1, the configuration says agent berlin\/a2/);
+    await assert.rejects(
+      startTestAgent({ identity, rootPort: root.port, changes: { agent: 'a2' } }),
+      /is the certificate of agent berlin\/a1, the configuration says agent berlin\/a2/,
+    );
   });
 });

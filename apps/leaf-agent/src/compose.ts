@@ -52,7 +52,11 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
     throw error instanceof Error ? new OperatingError(error.message, { cause: error }) : error;
   });
   agent.start();
-  telemetry.log.info(EVENT.serviceReady, { root: config.root, steering: config.steering, nodes: config.nodes.map(({ name }) => name) });
+  telemetry.log.info(EVENT.serviceReady, {
+    root: config.root,
+    steering: config.steering,
+    nodes: config.nodes.map(({ name }) => name),
+  });
   return {
     opsPort: ops.port,
     status: () => agent.status(),
@@ -67,7 +71,12 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
   };
 }
 
-function makeAgent(config: AgentConfig, overrides: AgentOverrides, telemetry: Telemetry, tls: FileTlsSource): DiscoveryAgent {
+function makeAgent(
+  config: AgentConfig,
+  overrides: AgentOverrides,
+  telemetry: Telemetry,
+  tls: FileTlsSource,
+): DiscoveryAgent {
   const { leaf, agent } = config;
   if (!isLeafId(leaf) || !isAgentId(agent)) throw new Error('assertion failed: the configuration was not checked');
   return new DiscoveryAgent(

@@ -26,11 +26,19 @@ const nodes = z
   .superRefine((list, context) => {
     for (const [index, { name: nodeName, ports }] of list.entries()) {
       if (list.findIndex((other) => other.name === nodeName) < index) {
-        context.addIssue({ code: 'custom', path: [index, 'name'], message: `node ${nodeName} is listed twice; join its ports in one entry` });
+        context.addIssue({
+          code: 'custom',
+          path: [index, 'name'],
+          message: `node ${nodeName} is listed twice; join its ports in one entry`,
+        });
       }
       for (const [at, { port }] of ports.entries()) {
         if (ports.findIndex((other) => other.port === port) === at) continue;
-        context.addIssue({ code: 'custom', path: [index, 'ports', at, 'port'], message: `port ${port} of node ${nodeName} is listed twice` });
+        context.addIssue({
+          code: 'custom',
+          path: [index, 'ports', at, 'port'],
+          message: `port ${port} of node ${nodeName} is listed twice`,
+        });
       }
     }
   });

@@ -36,7 +36,13 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
         { name: 'echo', ports: [{ port: 7, address: node.address }] },
         { name: 'closed', ports: [{ port: 1, address: '127.0.0.1:1' }] },
         { name: 'slow', ports: [{ port: 80, address: 'slow.example:80' }] },
-        { name: 'named', ports: [{ port: 80, address: 'rebind.example:80' }, { port: 81, address: 'missing.example:81' }] },
+        {
+          name: 'named',
+          ports: [
+            { port: 80, address: 'rebind.example:80' },
+            { port: 81, address: 'missing.example:81' },
+          ],
+        },
       ],
     });
     tunnel = await root.attached();
@@ -58,15 +64,30 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
     throw Object.assign(new Error('not found'), { code: 'ENOTFOUND' });
   };
 
-  const request = (target: { node: string; port: number; leaf?: string }, changes: Partial<tunnel.DialRequest> = {}): string => {
+  const request = (
+    target: { node: string; port: number; leaf?: string },
+    changes: Partial<tunnel.DialRequest> = {},
+  ): string => {
     serial += 1;
     const connection = `c${serial}`;
-    const value = { connection, target: { leaf: 'berlin', ...target }, user: 'ada', timeoutMs: 1_000, incarnation: 7n, token: 12n, traceparent: '', ...changes };
+    const value = {
+      connection,
+      target: { leaf: 'berlin', ...target },
+      user: 'ada',
+      timeoutMs: 1_000,
+      incarnation: 7n,
+      token: 12n,
+      traceparent: '',
+      ...changes,
+    };
     tunnel.send({ $case: 'dialRequest', value });
     return value.connection;
   };
 
-  const outcome = async (target: { node: string; port: number; leaf?: string }, changes?: Partial<tunnel.DialRequest>) => {
+  const outcome = async (
+    target: { node: string; port: number; leaf?: string },
+    changes?: Partial<tunnel.DialRequest>,
+  ) => {
     const connection = request(target, changes);
     const carried = await root.carried();
     assert.equal(carried.connection, connection);
@@ -128,7 +149,10 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
     assert.match(old.detail, /fencing token 11 of root proxy p1 is stale, 12 has been seen/);
     assert.equal(node.connections, 0);
     assert.equal((await outcome({ node: 'echo', port: 7 }, { token: 0n })).code, OutcomeCode.OUTCOME_CODE_CONNECTED);
-    assert.equal((await outcome({ node: 'echo', port: 7 }, { incarnation: 8n, token: 20n })).code, OutcomeCode.OUTCOME_CODE_CONNECTED);
+    assert.equal(
+      (await outcome({ node: 'echo', port: 7 }, { incarnation: 8n, token: 20n })).code,
+      OutcomeCode.OUTCOME_CODE_CONNECTED,
+    );
   });
 
   test('bounds the connections of one tunnel', async () => {

@@ -9,7 +9,11 @@ import { parseArgs } from 'node:util';
 import { makeWorld } from '../src/testing/world.ts';
 
 const { values } = parseArgs({
-  options: { mb: { type: 'string', default: '512' }, rtt: { type: 'string', default: '0' }, window: { type: 'string', default: '4194304' } },
+  options: {
+    mb: { type: 'string', default: '512' },
+    rtt: { type: 'string', default: '0' },
+    window: { type: 'string', default: '4194304' },
+  },
 });
 const totalBytes = Number(values.mb) * 1_000_000;
 const rttMs = Number(values.rtt);

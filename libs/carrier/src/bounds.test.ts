@@ -15,7 +15,10 @@ async function fill(socket: Socket): Promise<number> {
   let last = -1;
   for (;;) {
     while (socket.write(chunk));
-    const drained = await Promise.race([once(socket, 'drain').then(() => true), new Promise<false>((resolve) => setTimeout(resolve, 300, false))]);
+    const drained = await Promise.race([
+      once(socket, 'drain').then(() => true),
+      new Promise<false>((resolve) => setTimeout(resolve, 300, false)),
+    ]);
     const written = socket.bytesWritten - socket.writableLength;
     if (!drained && written === last) return written;
     last = written;
@@ -60,7 +63,10 @@ describe('a reader that stops', { timeout: 60_000 }, () => {
     const reset = once(node, 'error');
     atAgent.abort('drain-deadline', 'test');
     await reset;
-    assert.deepEqual((await ends).map((end) => end.kind), ['reset', 'reset']);
+    assert.deepEqual(
+      (await ends).map((end) => end.kind),
+      ['reset', 'reset'],
+    );
     await world.close();
   });
 
@@ -72,7 +78,10 @@ describe('a reader that stops', { timeout: 60_000 }, () => {
     const started = performance.now();
     atProxy.abort('shutdown', 'test');
     await reset;
-    assert.deepEqual((await ends).map((end) => end.kind), ['reset', 'reset']);
+    assert.deepEqual(
+      (await ends).map((end) => end.kind),
+      ['reset', 'reset'],
+    );
     assert.ok(performance.now() - started < 4_000);
     await world.close();
   });
@@ -92,7 +101,8 @@ test('1,000 quick connections leave nothing behind', { timeout: 60_000 }, async 
   const before = resources();
   for (let round = 0; round < 50; round += 1) await Promise.all(Array.from({ length: 20 }, dialOnce));
   // Sockets close in their own turn.
-  for (let turn = 0; turn < 20 && resources() !== before; turn += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let turn = 0; turn < 20 && resources() !== before; turn += 1)
+    await new Promise((resolve) => setTimeout(resolve, 100));
   assert.equal(resources(), before);
   await world.close();
 });

@@ -52,14 +52,26 @@ for (const hops of [0, 1] as const) {
             await write(socket, parts);
             socket.end();
           };
-          const [atNode, atUser] = await Promise.all([readAll(node), readAll(user), send(user, upChunks), send(node, downChunks)]);
+          const [atNode, atUser] = await Promise.all([
+            readAll(node),
+            readAll(user),
+            send(user, upChunks),
+            send(node, downChunks),
+          ]);
           assert.equal(sha(atNode), sha(Buffer.concat(upChunks)));
           assert.equal(sha(atUser), sha(Buffer.concat(downChunks)));
           const [proxyEnd, agentEnd] = await ends;
           assert.deepEqual([proxyEnd?.kind, agentEnd?.kind], ['clean', 'clean']);
           assert.equal(agentEnd?.sentBytes, atUser.length);
           assert.equal(proxyEnd?.sentBytes, atNode.length);
-          if (hop !== undefined) assert.deepEqual(await hop, { kind: 'clean', reason: undefined, detail: '', upBytes: atNode.length, downBytes: atUser.length });
+          if (hop !== undefined)
+            assert.deepEqual(await hop, {
+              kind: 'clean',
+              reason: undefined,
+              detail: '',
+              upBytes: atNode.length,
+              downBytes: atUser.length,
+            });
         }),
         { numRuns: 15 },
       );
@@ -74,7 +86,10 @@ for (const hops of [0, 1] as const) {
       await write(node, [answer]);
       node.end();
       assert.equal(sha(await received), sha(answer));
-      assert.deepEqual((await ends).map((end) => end.kind), ['clean', 'clean']);
+      assert.deepEqual(
+        (await ends).map((end) => end.kind),
+        ['clean', 'clean'],
+      );
     });
 
     test('keeps a half-close: a node that ended first still receives 10 MB', async () => {
@@ -86,7 +101,10 @@ for (const hops of [0, 1] as const) {
       await write(user, [upload]);
       user.end();
       assert.equal(sha(await received), sha(upload));
-      assert.deepEqual((await ends).map((end) => end.kind), ['clean', 'clean']);
+      assert.deepEqual(
+        (await ends).map((end) => end.kind),
+        ['clean', 'clean'],
+      );
     });
 
     test('turns a reset of the node into a reset of the user', async () => {
@@ -96,7 +114,13 @@ for (const hops of [0, 1] as const) {
       const ended = ending(user);
       node.resetAndDestroy();
       assert.equal(await ended, 'ECONNRESET');
-      assert.deepEqual((await ends).map((end) => [end.kind, end.reason]), [['reset', 'peer-reset'], ['reset', 'peer-reset']]);
+      assert.deepEqual(
+        (await ends).map((end) => [end.kind, end.reason]),
+        [
+          ['reset', 'peer-reset'],
+          ['reset', 'peer-reset'],
+        ],
+      );
     });
 
     test('turns a reset of the user into a reset of the node', async () => {
@@ -106,7 +130,10 @@ for (const hops of [0, 1] as const) {
       const ended = ending(node);
       user.resetAndDestroy();
       assert.equal(await ended, 'ECONNRESET');
-      assert.deepEqual((await ends).map((end) => end.reason), ['peer-reset', 'peer-reset']);
+      assert.deepEqual(
+        (await ends).map((end) => end.reason),
+        ['peer-reset', 'peer-reset'],
+      );
     });
 
     test('resets both ends when the connection is given up, with the reason', async () => {
@@ -114,7 +141,10 @@ for (const hops of [0, 1] as const) {
       const both = Promise.all([ending(user), ending(node)]);
       atProxy.abort('drain-deadline', 'this root proxy stops');
       assert.deepEqual(await both, ['ECONNRESET', 'ECONNRESET']);
-      assert.deepEqual((await ends).map((end) => end.reason), ['drain-deadline', 'drain-deadline']);
+      assert.deepEqual(
+        (await ends).map((end) => end.reason),
+        ['drain-deadline', 'drain-deadline'],
+      );
     });
 
     test('resets a half-closed connection whose open direction fails', async () => {
@@ -124,7 +154,10 @@ for (const hops of [0, 1] as const) {
       const ended = ending(user);
       node.resetAndDestroy();
       assert.equal(await ended, 'ECONNRESET');
-      assert.deepEqual((await ends).map((end) => end.kind), ['reset', 'reset']);
+      assert.deepEqual(
+        (await ends).map((end) => end.kind),
+        ['reset', 'reset'],
+      );
     });
   });
 }
@@ -138,7 +171,10 @@ describe('a tunnel that is lost', LIMIT, () => {
     const both = Promise.all([ending(user), ending(node)]);
     world.cutTunnel();
     assert.deepEqual(await both, ['ECONNRESET', 'ECONNRESET']);
-    assert.deepEqual((await ends).map((end) => end.reason), ['tunnel-lost', 'tunnel-lost']);
+    assert.deepEqual(
+      (await ends).map((end) => end.reason),
+      ['tunnel-lost', 'tunnel-lost'],
+    );
     await world.close();
   });
 
@@ -155,7 +191,10 @@ describe('a tunnel that is lost', LIMIT, () => {
     const ended = ending(user);
     node.end('AB');
     assert.equal(await ended, 'ECONNRESET');
-    assert.deepEqual((await ends).map((end) => end.reason), ['data-loss', 'data-loss']);
+    assert.deepEqual(
+      (await ends).map((end) => end.reason),
+      ['data-loss', 'data-loss'],
+    );
     await world.close();
   });
 
@@ -171,7 +210,10 @@ describe('a tunnel that is lost', LIMIT, () => {
     const both = Promise.all([ending(user), ending(node)]);
     node.write('x');
     assert.deepEqual(await both, ['ECONNRESET', 'ECONNRESET']);
-    assert.deepEqual((await ends).map((end) => end.reason), ['protocol-error', 'protocol-error']);
+    assert.deepEqual(
+      (await ends).map((end) => end.reason),
+      ['protocol-error', 'protocol-error'],
+    );
     await world.close();
   });
 });

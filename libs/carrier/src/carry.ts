@@ -1,5 +1,13 @@
 import { CarriedConnection, DEFAULT_CONNECTION_CONFIG } from '@xylem/tunnel';
-import type { ConnectionConfig, ConnectionEffect, ConnectionEnd, ConnectionEvent, ConnectionStatus, DialOutcome, ResetReason } from '@xylem/tunnel';
+import type {
+  ConnectionConfig,
+  ConnectionEffect,
+  ConnectionEnd,
+  ConnectionEvent,
+  ConnectionStatus,
+  DialOutcome,
+  ResetReason,
+} from '@xylem/tunnel';
 import { decodeFrame, encodeDataFrame, FrameDecodeError } from '@xylem/wire';
 import type { carry as wire } from '@xylem/wire';
 import type { Duplex } from 'node:stream';
@@ -98,7 +106,8 @@ class Pump {
 
   start(): void {
     if (this.#options.outcome === 'connected') this.event({ type: 'connectedBefore' });
-    else if (this.#options.role === 'answerer') this.event({ type: 'outcomeDecided', outcome: 'connected', detail: '' });
+    else if (this.#options.role === 'answerer')
+      this.event({ type: 'outcomeDecided', outcome: 'connected', detail: '' });
     else this.#timer.arm(this.core.nextTimeout());
     this.#frames.listen({
       frame: (bytes) => this.#frame(bytes),
@@ -109,7 +118,8 @@ class Pump {
 
   event(event: ConnectionEvent): void {
     this.core.handle(event, performance.now());
-    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect()) this.#perform(effect);
+    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect())
+      this.#perform(effect);
     this.#payload = NO_PAYLOAD;
     this.#timer.arm(this.core.nextTimeout());
   }
@@ -130,7 +140,11 @@ class Pump {
       case 'end':
         return this.event({ type: 'endReceived', totalBytes: kind.value.totalBytes });
       case 'reset':
-        return this.event({ type: 'resetReceived', reason: reasonFromWire(kind.value.reason), detail: kind.value.detail });
+        return this.event({
+          type: 'resetReceived',
+          reason: reasonFromWire(kind.value.reason),
+          detail: kind.value.detail,
+        });
       case 'outcome':
         return this.#outcome(kind.value);
       case 'open':
@@ -142,7 +156,8 @@ class Pump {
 
   #outcome({ code, detail }: wire.Outcome): void {
     const outcome: DialOutcome | undefined = outcomeFromWire(code);
-    if (outcome === undefined) return this.event({ type: 'frameInvalid', detail: `an outcome with unknown code ${code} came` });
+    if (outcome === undefined)
+      return this.event({ type: 'frameInvalid', detail: `an outcome with unknown code ${code} came` });
     this.event({ type: 'outcomeReceived', outcome, detail });
   }
 
@@ -155,7 +170,10 @@ class Pump {
         if (!this.#socket.write(this.#payload)) this.#frames.pause();
         return;
       case 'sendOutcome':
-        this.#send({ $case: 'outcome', value: { code: outcomeToWire(effect.outcome), detail: effect.detail, via: [...(this.#options.via ?? [])] } });
+        this.#send({
+          $case: 'outcome',
+          value: { code: outcomeToWire(effect.outcome), detail: effect.detail, via: [...(this.#options.via ?? [])] },
+        });
         return;
       case 'startPumping':
         this.#options.onConnected?.();

@@ -11,7 +11,12 @@ export function sendOutcome(frames: FramePort, outcome: DialOutcome, detail: str
 }
 
 /** Answers a dial that did not connect: the outcome, then the end of the stream. Owns the stream from here on. */
-export function refuse(frames: FramePort, outcome: Exclude<DialOutcome, 'connected'>, detail: string, via: readonly string[] = []): void {
+export function refuse(
+  frames: FramePort,
+  outcome: Exclude<DialOutcome, 'connected'>,
+  detail: string,
+  via: readonly string[] = [],
+): void {
   const timer = setTimeout(() => frames.cancel('the outcome was not taken in time'), LEAVE_TIMEOUT_MS);
   frames.listen({ frame: () => {}, writable: () => {}, over: () => clearTimeout(timer) });
   sendOutcome(frames, outcome, detail, via);

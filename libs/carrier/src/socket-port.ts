@@ -106,7 +106,8 @@ export class SocketPort {
     this.#flush = undefined;
     if (this.#over || this.#waitingBytes === 0) return;
     const [first] = this.#waiting;
-    const bytes = this.#waiting.length === 1 && first !== undefined ? first : Buffer.concat(this.#waiting, this.#waitingBytes);
+    const bytes =
+      this.#waiting.length === 1 && first !== undefined ? first : Buffer.concat(this.#waiting, this.#waitingBytes);
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#emit(bytes);

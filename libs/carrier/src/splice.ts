@@ -65,7 +65,8 @@ class Hop {
 
   event(event: SpliceEvent): void {
     this.core.handle(event, performance.now());
-    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect()) this.#perform(effect);
+    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect())
+      this.#perform(effect);
     this.#bytes = NO_BYTES;
     this.#timer.arm(this.core.nextTimeout());
   }
@@ -92,7 +93,11 @@ class Hop {
       if (frame?.$case === 'reset') {
         return { type: 'resetReceived', from, reason: reasonFromWire(frame.value.reason), detail: frame.value.detail };
       }
-      return { type: 'frameInvalid', from, detail: `a frame of kind ${kind ?? 'unknown'} came from the ${from} after the start` };
+      return {
+        type: 'frameInvalid',
+        from,
+        detail: `a frame of kind ${kind ?? 'unknown'} came from the ${from} after the start`,
+      };
     } catch (error) {
       if (!(error instanceof FrameDecodeError)) throw error;
       return { type: 'frameInvalid', from, detail: error.message };
@@ -102,10 +107,13 @@ class Hop {
   #perform(effect: SpliceEffect): void {
     switch (effect.type) {
       case 'forward':
-        if (!this.#ports[effect.to].sendRaw(this.#bytes)) this.#ports[effect.to === 'requester' ? 'answerer' : 'requester'].pause();
+        if (!this.#ports[effect.to].sendRaw(this.#bytes))
+          this.#ports[effect.to === 'requester' ? 'answerer' : 'requester'].pause();
         return;
       case 'sendReset':
-        this.#ports[effect.to].send({ kind: { $case: 'reset', value: { reason: reasonToWire(effect.reason), detail: effect.detail } } });
+        this.#ports[effect.to].send({
+          kind: { $case: 'reset', value: { reason: reasonToWire(effect.reason), detail: effect.detail } },
+        });
         return;
       case 'endFrames':
         // An ending connection still reads, so that the other side's ending gets through a full buffer.

@@ -13,10 +13,13 @@ export class DeadlineTimer {
     if (at === undefined || at >= this.#dueAt) return;
     clearTimeout(this.#timer);
     this.#dueAt = at;
-    this.#timer = setTimeout(() => {
-      this.#dueAt = Infinity;
-      this.#fire();
-    }, Math.max(0, Math.ceil(at - performance.now())));
+    this.#timer = setTimeout(
+      () => {
+        this.#dueAt = Infinity;
+        this.#fire();
+      },
+      Math.max(0, Math.ceil(at - performance.now())),
+    );
   }
 
   stop(): void {

@@ -25,20 +25,30 @@ const PORT = /^[1-9][0-9]{0,4}$/;
 export function parseAuthority(text: string, port: 'required' | 'optional' = 'optional'): AuthorityResult {
   const problem = (what: string): AuthorityResult => ({ ok: false, problem: `${what}; write <node>.<leaf>:<port>` });
   if (text.length === 0) return problem('the address is empty');
-  if (text.length > MAX_LENGTH) return problem(`the address is ${text.length} characters long, at most ${MAX_LENGTH} can be valid`);
+  if (text.length > MAX_LENGTH)
+    return problem(`the address is ${text.length} characters long, at most ${MAX_LENGTH} can be valid`);
   const stray = /[^A-Za-z0-9.:-]/.exec(text);
-  if (stray !== null) return problem(`the address holds ${JSON.stringify(stray[0])}, which no node name or port contains`);
+  if (stray !== null)
+    return problem(`the address holds ${JSON.stringify(stray[0])}, which no node name or port contains`);
   const colon = text.indexOf(':');
-  if (colon !== text.lastIndexOf(':')) return problem('the address holds more than one ":", and address literals are not accepted');
+  if (colon !== text.lastIndexOf(':'))
+    return problem('the address holds more than one ":", and address literals are not accepted');
   if (colon === -1 && port === 'required') return problem('the address names no port');
   const labels = (colon === -1 ? text : text.slice(0, colon)).toLowerCase().split('.');
   const [node, leaf] = labels;
   if (node === undefined || leaf === undefined || labels.length !== 2) {
-    return problem(`the name has ${labels.length} ${labels.length === 1 ? 'part' : 'parts'} between dots, it must have two`);
+    return problem(
+      `the name has ${labels.length} ${labels.length === 1 ? 'part' : 'parts'} between dots, it must have two`,
+    );
   }
-  for (const [what, label] of [['node', node], ['leaf cluster', leaf]] as const) {
+  for (const [what, label] of [
+    ['node', node],
+    ['leaf cluster', leaf],
+  ] as const) {
     if (!LABEL.test(label)) {
-      return problem(`${JSON.stringify(label)} cannot name a ${what}: 1 to 63 of a-z, 0-9 and "-", not starting or ending with "-"`);
+      return problem(
+        `${JSON.stringify(label)} cannot name a ${what}: 1 to 63 of a-z, 0-9 and "-", not starting or ending with "-"`,
+      );
     }
   }
   if (colon === -1) return { ok: true, authority: { node, leaf, port: 0 } };

@@ -1,5 +1,14 @@
 import { LeafDiscovery } from '@xylem/discovery';
-import type { DialId, LeafConfig, LeafEffect, LeafEvent, LeafStatus, ProxyId, Random, TunnelId } from '@xylem/discovery';
+import type {
+  DialId,
+  LeafConfig,
+  LeafEffect,
+  LeafEvent,
+  LeafStatus,
+  ProxyId,
+  Random,
+  TunnelId,
+} from '@xylem/discovery';
 import type { TlsSource } from '@xylem/grpc';
 import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
@@ -121,7 +130,11 @@ export class DiscoveryAgent {
     this.#dials.set(dial, giveUp);
     const span = this.#ports.telemetry.tracing.startSpan(SPAN.discoveryDial, {
       kind: 'client',
-      attributes: { [ATTRIBUTE.tunnel]: id, [ATTRIBUTE.steered]: target !== undefined, ...(target === undefined ? {} : { [ATTRIBUTE.proxy]: target }) },
+      attributes: {
+        [ATTRIBUTE.tunnel]: id,
+        [ATTRIBUTE.steered]: target !== undefined,
+        ...(target === undefined ? {} : { [ATTRIBUTE.proxy]: target }),
+      },
     });
     const result = await attach({
       root: this.#ports.root,
@@ -209,16 +222,27 @@ export class DiscoveryAgent {
           : 'a held claim without a valid holder';
       case 'discoveryRequest': {
         const reading = readGossip(message.value);
-        return reading.kind === 'gossip' ? { type: 'gossipReceived', tunnel: id, message: reading.message } : reading.detail;
+        return reading.kind === 'gossip'
+          ? { type: 'gossipReceived', tunnel: id, message: reading.message }
+          : reading.detail;
       }
       case 'drain':
-        return { type: 'drainAnnounced', tunnel: id, spreadMs: message.value.spreadMs, deadlineMs: message.value.deadlineMs };
+        return {
+          type: 'drainAnnounced',
+          tunnel: id,
+          spreadMs: message.value.spreadMs,
+          deadlineMs: message.value.deadlineMs,
+        };
     }
   }
 
   #silent(tunnel: AgentTunnel, silentMs: number): void {
     this.#ports.telemetry.metrics.counter(METRIC.livenessLosses).add();
-    this.#ports.telemetry.log.warn(EVENT.peerSilent, { tunnel: tunnel.id, proxy: tunnel.attached.proxy, silentMs: Math.round(silentMs) });
+    this.#ports.telemetry.log.warn(EVENT.peerSilent, {
+      tunnel: tunnel.id,
+      proxy: tunnel.attached.proxy,
+      silentMs: Math.round(silentMs),
+    });
   }
 
   #ended(tunnel: AgentTunnel, { graceful, reason }: TunnelEnd): void {

@@ -48,7 +48,11 @@ export async function connectNode(options: ConnectOptions): Promise<NodeConnecti
   }
 }
 
-async function resolveChecked(host: string, resolve: Resolver, deadline: AbortSignal): Promise<string | NodeConnection> {
+async function resolveChecked(
+  host: string,
+  resolve: Resolver,
+  deadline: AbortSignal,
+): Promise<string | NodeConnection> {
   if (isIP(host) !== 0) return host;
   // The operator means this machine, whatever a resolver says.
   if (host === 'localhost') return '127.0.0.1';
@@ -63,7 +67,10 @@ async function resolveChecked(host: string, resolve: Resolver, deadline: AbortSi
   const [first] = addresses;
   if (first === undefined) return failed('unreachable', "the node's name has no address");
   if (addresses.some(isSpecialAddress)) {
-    return failed('denied', "the node's name leads to a loopback, link-local or otherwise special address; the agent must list such an address itself");
+    return failed(
+      'denied',
+      "the node's name leads to a loopback, link-local or otherwise special address; the agent must list such an address itself",
+    );
   }
   return first;
 }
@@ -71,7 +78,15 @@ async function resolveChecked(host: string, resolve: Resolver, deadline: AbortSi
 function connectOnce(host: string, port: number, deadline: AbortSignal): Promise<NodeConnection> {
   if (deadline.aborted) return Promise.resolve(failed('timed-out', 'the node did not answer in time'));
   return new Promise((settle) => {
-    const socket = connect({ host, port, allowHalfOpen: true, autoSelectFamily: false, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+    const socket = connect({
+      host,
+      port,
+      allowHalfOpen: true,
+      autoSelectFamily: false,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+    });
     const finish = (result: NodeConnection): void => {
       deadline.removeEventListener('abort', onAbort);
       socket.removeListener('error', onError);
@@ -108,7 +123,10 @@ function failureOf(code: string): NodeConnection {
   }
 }
 
-function failed(outcome: Exclude<DialOutcome, 'connected'>, detail: string): NodeConnection & { readonly kind: 'failed' } {
+function failed(
+  outcome: Exclude<DialOutcome, 'connected'>,
+  detail: string,
+): NodeConnection & { readonly kind: 'failed' } {
   return { kind: 'failed', outcome, detail };
 }
 

@@ -42,8 +42,14 @@ export class NodeList {
     if (ports === undefined) return { kind: 'no-such-node', detail: 'this agent lists no such node' };
     const [only] = ports.values();
     if (port === 0 && ports.size === 1 && only !== undefined) return { kind: 'listed', address: only };
-    if (port === 0) return { kind: 'invalid', detail: `node ${name} has several ports, name one of: ${[...ports.keys()].join(', ')}` };
+    if (port === 0)
+      return {
+        kind: 'invalid',
+        detail: `node ${name} has several ports, name one of: ${[...ports.keys()].join(', ')}`,
+      };
     const address = ports.get(port);
-    return address === undefined ? { kind: 'no-such-node', detail: `node ${name} has no port ${port}` } : { kind: 'listed', address };
+    return address === undefined
+      ? { kind: 'no-such-node', detail: `node ${name} has no port ${port}` }
+      : { kind: 'listed', address };
   }
 }

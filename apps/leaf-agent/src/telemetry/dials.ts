@@ -47,7 +47,9 @@ export class DialTelemetry {
         if (outcome !== 'connected') span.fail(detail);
         span.end();
         this.#telemetry.metrics.counter(METRIC.dials, { outcome }).add();
-        this.#telemetry.metrics.histogram(METRIC.dialSeconds, { outcome }).record((performance.now() - started) / 1_000);
+        this.#telemetry.metrics
+          .histogram(METRIC.dialSeconds, { outcome })
+          .record((performance.now() - started) / 1_000);
         if (outcome !== 'connected') log.debug(EVENT.connectionRefused, { outcome, detail });
       },
       opened: (carried) => {
@@ -60,7 +62,12 @@ export class DialTelemetry {
         this.#endedDownBytes += end.sentBytes;
         const reason = end.reason ?? end.kind;
         this.#telemetry.metrics.counter(METRIC.connectionEnds, { reason }).add();
-        log.debug(EVENT.connectionClosed, { reason, detail: end.detail, upBytes: end.receivedBytes, downBytes: end.sentBytes });
+        log.debug(EVENT.connectionClosed, {
+          reason,
+          detail: end.detail,
+          upBytes: end.receivedBytes,
+          downBytes: end.sentBytes,
+        });
       },
     };
   }

@@ -55,27 +55,41 @@ export class Journal {
     metrics.observe(METRIC.claimedProxies, () => this.#status.claimed);
     metrics.observe(METRIC.wastedDials, () => this.#status.wastedDialsTotal);
     metrics.observe(METRIC.fullMeshSeconds, () => this.#fullMeshSeconds);
-    metrics.observe(METRIC.gossipAgeSeconds, () => (this.#gossipAt === undefined ? 0 : (performance.now() - this.#gossipAt) / 1_000));
+    metrics.observe(METRIC.gossipAgeSeconds, () =>
+      this.#gossipAt === undefined ? 0 : (performance.now() - this.#gossipAt) / 1_000,
+    );
     metrics.observe(METRIC.poolEntries, () => countBy(this.#status.entries.map(({ state }) => state)));
     metrics.observe(METRIC.tunnels, () => countBy([...this.#tunnels.values()].map(stateOf)));
-    metrics.observe(METRIC.relayedTunnels, () => [...this.#tunnels.values()].filter(({ via }) => via !== undefined).length);
+    metrics.observe(
+      METRIC.relayedTunnels,
+      () => [...this.#tunnels.values()].filter(({ via }) => via !== undefined).length,
+    );
   }
 
   /** What discovery asked for. */
   effect(effect: LeafEffect): void {
     const { log } = this.#telemetry;
-    if (effect.type === 'dial') log.info(EVENT.dialStarted, { dial: effect.dial, target: effect.target, replaces: effect.replaces });
+    if (effect.type === 'dial')
+      log.info(EVENT.dialStarted, { dial: effect.dial, target: effect.target, replaces: effect.replaces });
     if (effect.type === 'requestStandby') this.#standby(effect.tunnel);
   }
 
   /** What discovery was told, with how long the dial took and why it failed where it is the end of one. */
-  event(event: LeafEvent, dial?: { readonly target: ProxyId | undefined; readonly tookMs: number; readonly detail: string }): void {
+  event(
+    event: LeafEvent,
+    dial?: { readonly target: ProxyId | undefined; readonly tookMs: number; readonly detail: string },
+  ): void {
     switch (event.type) {
       case 'tunnelEstablished':
         return this.#established(event, dial);
       case 'dialFailed':
         this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: event.reason }).add();
-        return this.#telemetry.log.info(EVENT.dialFailed, { dial: event.dial, reason: event.reason, retryAfterMs: event.retryAfterMs, ...dial });
+        return this.#telemetry.log.info(EVENT.dialFailed, {
+          dial: event.dial,
+          reason: event.reason,
+          retryAfterMs: event.retryAfterMs,
+          ...dial,
+        });
       case 'claimGranted':
         return this.#granted(event);
       case 'claimRecorded':
@@ -87,7 +101,11 @@ export class Journal {
       case 'claimHeld':
         return this.#telemetry.log.info(EVENT.claimHeld, { ...this.#named(event.tunnel), holder: event.holder });
       case 'drainAnnounced':
-        return this.#telemetry.log.info(EVENT.drainStarted, { by: 'proxy', ...this.#named(event.tunnel), deadlineMs: event.deadlineMs });
+        return this.#telemetry.log.info(EVENT.drainStarted, {
+          by: 'proxy',
+          ...this.#named(event.tunnel),
+          deadlineMs: event.deadlineMs,
+        });
       case 'leaveRequested':
         return this.#telemetry.log.info(EVENT.drainStarted, { by: 'agent', deadlineMs: event.deadlineMs });
       case 'tunnelClosed':
@@ -127,7 +145,8 @@ export class Journal {
   #entryChanged(before: PoolEntryStatus | undefined, { proxy, state, why }: PoolEntryStatus): void {
     const { log } = this.#telemetry;
     if (before === undefined) log.info(EVENT.proxyFound, { proxy });
-    if (before?.state !== state) log.info(EVENT.proxyStateChanged, { proxy, from: before?.state ?? 'unknown', to: state, why });
+    if (before?.state !== state)
+      log.info(EVENT.proxyStateChanged, { proxy, from: before?.state ?? 'unknown', to: state, why });
   }
 
   #mesh(status: LeafStatus): void {
@@ -142,7 +161,12 @@ export class Journal {
     this.#wantingSince = undefined;
     this.#fullMeshSeconds = tookMs / 1_000;
     const standbys = status.entries.filter(({ state }) => state === 'standby').length;
-    this.#telemetry.log.info(EVENT.meshCompleted, { claimed: status.claimed, standbys, dials: status.dialsTotal, tookMs });
+    this.#telemetry.log.info(EVENT.meshCompleted, {
+      claimed: status.claimed,
+      standbys,
+      dials: status.dialsTotal,
+      tookMs,
+    });
   }
 
   #established(event: EventOf<'tunnelEstablished'>, dial: object | undefined): void {
@@ -151,7 +175,15 @@ export class Journal {
     this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: 'attached' }).add();
     this.#telemetry.metrics.counter(METRIC.balancerHits, { proxy: via ?? proxy }).add();
     this.#telemetry.metrics.counter(METRIC.tunnelsOpened).add();
-    this.#telemetry.log.info(EVENT.dialSucceeded, { dial: event.dial, tunnel, proxy, incarnation, via, ...dial, detail: undefined });
+    this.#telemetry.log.info(EVENT.dialSucceeded, {
+      dial: event.dial,
+      tunnel,
+      proxy,
+      incarnation,
+      via,
+      ...dial,
+      detail: undefined,
+    });
   }
 
   #granted({ tunnel, slot }: EventOf<'claimGranted'>): void {

@@ -8,9 +8,10 @@ import { DOMAIN, Mailbox } from './root.ts';
 import type { TestIdentity } from './root.ts';
 
 /** Log lines of an agent, parsed. */
-export class LogLines {
+class LogLines {
   readonly lines: Record<string, unknown>[] = [];
-  readonly #waiting: { readonly matches: (line: Record<string, unknown>) => boolean; readonly resolve: () => void }[] = [];
+  readonly #waiting: { readonly matches: (line: Record<string, unknown>) => boolean; readonly resolve: () => void }[] =
+    [];
 
   write(text: string): void {
     const line: unknown = JSON.parse(text);
@@ -22,7 +23,8 @@ export class LogLines {
 
   /** Resolves when a line has all these fields, now or earlier. */
   has(fields: Readonly<Record<string, unknown>>): Promise<void> {
-    const matches = (line: Record<string, unknown>): boolean => Object.entries(fields).every(([key, value]) => line[key] === value);
+    const matches = (line: Record<string, unknown>): boolean =>
+      Object.entries(fields).every(([key, value]) => line[key] === value);
     if (this.lines.some(matches)) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ matches, resolve }));
   }
@@ -98,7 +100,10 @@ export async function startTestNode(): Promise<TestNode> {
 }
 
 /** Problems that the configuration reader reports for these flags. */
-export function configProblems(argv: readonly string[], yaml: string): readonly { readonly key: string; readonly detail: string }[] {
+export function configProblems(
+  argv: readonly string[],
+  yaml: string,
+): readonly { readonly key: string; readonly detail: string }[] {
   const outcome = loadAgentConfig({ argv: [...argv, '--config', 'agent.yaml'], env: {}, readFile: () => yaml });
   return outcome.kind === 'invalid' ? outcome.problems : [];
 }

@@ -58,7 +58,9 @@ export class Mailbox<T> {
 
   take(what: string): Promise<T> {
     const item = this.#items.shift();
-    return item === undefined ? soon(new Promise((resolve) => this.#waiting.push(resolve)), what) : Promise.resolve(item);
+    return item === undefined
+      ? soon(new Promise((resolve) => this.#waiting.push(resolve)), what)
+      : Promise.resolve(item);
   }
 }
 
@@ -93,7 +95,16 @@ async function scripted(
   const over = Promise.withResolvers<void>();
   const send = (kind: NonNullable<tunnel.AttachResponse['kind']>): void => void stream.send({ kind });
   const welcome = (changes: Partial<tunnel.ProxyWelcome> = {}): void => {
-    const base = { version: 1, proxy, incarnation: 7n, pingIntervalMs: 5_000, deadAfterMs: 10_000, via: '', claimsPerProxy: 1, software: 'test' };
+    const base = {
+      version: 1,
+      proxy,
+      incarnation: 7n,
+      pingIntervalMs: 5_000,
+      deadAfterMs: 10_000,
+      via: '',
+      claimsPerProxy: 1,
+      software: 'test',
+    };
     send({ $case: 'welcome', value: { ...base, ...changes } });
   };
   for await (const { kind } of stream) {
@@ -125,7 +136,10 @@ async function scripted(
   over.resolve();
 }
 
-function isCase<Case extends RequestCase>(kind: RequestKind, $case: Case): kind is Extract<RequestKind, { $case: Case }> {
+function isCase<Case extends RequestCase>(
+  kind: RequestKind,
+  $case: Case,
+): kind is Extract<RequestKind, { $case: Case }> {
   return kind.$case === $case;
 }
 
@@ -137,7 +151,8 @@ export function onlyProxy(id: string, revision = 10n): tunnel.DiscoveryRequest {
 /** The outcome that the agent sent first on a Carry stream. */
 export async function outcomeOf(frames: FramePort): Promise<carry.Outcome> {
   const first = await frames.first(WAIT_MS);
-  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'outcome') throw new Error(`no outcome came first: ${first.kind}`);
+  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'outcome')
+    throw new Error(`no outcome came first: ${first.kind}`);
   return first.frame.kind.value;
 }
 

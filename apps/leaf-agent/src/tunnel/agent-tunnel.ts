@@ -72,6 +72,7 @@ export class AgentTunnel {
   readonly #liveness: Liveness;
   readonly #timer = new DeadlineTimer(() => this.#beat({ type: 'timeout' }));
   #goodbye: TunnelEnd | undefined;
+  #claimed = false;
   #closing = false;
   #ended = false;
 
@@ -137,7 +138,12 @@ export class AgentTunnel {
       this.#receive(next.value);
     }
     const end = await stream.closed;
-    this.#end(this.#goodbye ?? { graceful: false, reason: end.kind === 'ended' ? 'the stream ended without GOODBYE' : end.detail });
+    this.#end(
+      this.#goodbye ?? {
+        graceful: false,
+        reason: end.kind === 'ended' ? 'the stream ended without GOODBYE' : end.detail,
+      },
+    );
   }
 
   #receive({ kind }: tunnel.AttachResponse): void {
@@ -153,14 +159,13 @@ export class AgentTunnel {
       case 'dialCancelled':
         return this.connections.cancel(kind.value.connection);
       case 'goodbye':
-        this.#goodbye ??= { graceful: true, reason: goodbyeText(kind.value) };
-        return this.attached.stream.end();
       case 'refused':
-        this.#goodbye ??= { graceful: true, reason: goodbyeText(kind.value) };
+        this.#goodbye ??= { graceful: true, reason: goodbyeText(kind.value, this.#claimed) };
         return this.attached.stream.end();
       case 'welcome':
         return this.#listener.rejected('a second welcome');
       default:
+        this.#claimed ||= kind.$case === 'claimGranted';
         return this.#listener.message(kind);
     }
   }
@@ -173,7 +178,10 @@ export class AgentTunnel {
       if (effect.type === 'sendPing') this.#send({ $case: 'ping', value: { nonce: effect.nonce } });
       if (effect.type === 'declareDead') {
         this.#listener.silent(effect.silentMs);
-        return this.#end({ graceful: false, reason: `the root proxy has not answered for ${Math.round(effect.silentMs)} ms` });
+        return this.#end({
+          graceful: false,
+          reason: `the root proxy has not answered for ${Math.round(effect.silentMs)} ms`,
+        });
       }
     }
     this.#timer.set(this.#liveness.nextTimeout());
@@ -194,7 +202,7 @@ export class AgentTunnel {
   }
 }
 
-/** Codes that a proxy's GOODBYE can stand for; discovery looks at the start of the text. */
+/** RootCloseReasons that a proxy's GOODBYE stands for; discovery looks at the start of the text. */
 const CODE_OF_REASON: ReadonlyMap<carry.Reason, string> = new Map([
   [Reason.REASON_DUPLICATE_ID, 'duplicate-id'],
   [Reason.REASON_REPLACED, 'replaced'],
@@ -205,8 +213,8 @@ const CODE_OF_REASON: ReadonlyMap<carry.Reason, string> = new Map([
   [Reason.REASON_OVERLOADED, 'overloaded'],
 ]);
 
-function goodbyeText({ reason, detail }: Pick<tunnel.Goodbye, 'reason' | 'detail'>): string {
-  const code = CODE_OF_REASON.get(reason);
-  if (code === undefined || detail.startsWith(code)) return detail === '' ? 'the root proxy said goodbye' : detail;
-  return detail === '' ? code : `${code}: ${detail}`;
+function goodbyeText({ reason, detail }: Pick<tunnel.Goodbye, 'reason' | 'detail'>, claimed: boolean): string {
+  const lostClaim = claimed && reason === Reason.REASON_CLAIM_HELD;
+  const code = lostClaim ? 'claim-lost' : (CODE_OF_REASON.get(reason) ?? 'goodbye');
+  return detail === '' || detail.startsWith(code) ? detail || code : `${code}: ${detail}`;
 }

@@ -2,7 +2,8 @@ import type { DialFailure, Incarnation, ProxyId } from '@xylem/discovery';
 import { ChannelError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel, MessageStream, TlsSource } from '@xylem/grpc';
 import { parseIdentity } from '@xylem/identity';
-import { carry, tunnel, TunnelService } from '@xylem/wire';
+import { carry, TunnelService } from '@xylem/wire';
+import type { tunnel } from '@xylem/wire';
 import { isIncarnation, isProxyId } from '../ids.ts';
 import { PROTOCOL_VERSIONS } from '../version.ts';
 
@@ -38,11 +39,6 @@ export interface AttachOptions {
 
 /** Connecting takes at most this part of the whole; the proxy's answer gets the rest. */
 const CONNECT_SHARE = 0.75;
-/**
- * HTTP/2 window per carried connection towards the agent: 4 MiB carry 80 MB/s at 20 ms round trip, and bound what one
- * node that stops reading can hold.
- */
-const STREAM_WINDOW_BYTES = 4_194_304;
 /** Pings outside of this are a mistake at the other end. */
 const PING_LIMITS_MS = { min: 10, max: 600_000 } as const;
 
@@ -57,7 +53,6 @@ export async function attach(options: AttachOptions): Promise<AttachResult> {
     tls: options.tls,
     serverName: wantedProxy === '' ? options.domain : `${wantedProxy}.${options.domain}`,
     connectTimeoutMs: Math.ceil(options.timeoutMs * CONNECT_SHARE),
-    streamWindowBytes: STREAM_WINDOW_BYTES,
   });
   const overdue = Promise.withResolvers<AttachResult>();
   const timer = setTimeout(() => overdue.resolve(failed('timeout', 'no welcome in time')), options.timeoutMs);
@@ -85,7 +80,9 @@ async function handshake(channel: GrpcChannel, { hello, domain }: AttachOptions)
   if (kind?.$case === 'refused') return refusal(kind.value);
   if (kind?.$case !== 'welcome') return failed('refused', 'the first message was not a welcome');
   const welcome = readWelcome(kind.value, identityOf(channel, domain));
-  return typeof welcome === 'string' ? failed('handshake', welcome) : { kind: 'attached', attached: { channel, stream, messages, ...welcome } };
+  return typeof welcome === 'string'
+    ? failed('handshake', welcome)
+    : { kind: 'attached', attached: { channel, stream, messages, ...welcome } };
 }
 
 type Welcome = Omit<Attached, 'channel' | 'stream' | 'messages'>;

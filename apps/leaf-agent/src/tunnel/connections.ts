@@ -25,7 +25,11 @@ export interface CarryingPorts {
   readonly resolve?: Resolver;
 }
 
-type Refusal = { readonly kind: 'failed'; readonly outcome: Exclude<DialOutcome, 'connected'>; readonly detail: string };
+type Refusal = {
+  readonly kind: 'failed';
+  readonly outcome: Exclude<DialOutcome, 'connected'>;
+  readonly detail: string;
+};
 
 /** Budget of a dial whose request names none, and the greatest one. */
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -85,13 +89,18 @@ export class TunnelConnections {
   #check({ target, incarnation, token }: tunnel.DialRequest): Refusal | undefined {
     const stale = this.#ports.fence.check(this.#proxy, { incarnation, token });
     if (stale !== undefined) return { kind: 'failed', outcome: 'denied', detail: stale };
-    if (target === undefined || target.port > 65_535) return { kind: 'failed', outcome: 'invalid', detail: 'the dial names no valid target' };
+    if (target === undefined || target.port > 65_535)
+      return { kind: 'failed', outcome: 'invalid', detail: 'the dial names no valid target' };
     if (target.leaf !== this.#ports.leaf) {
       return { kind: 'failed', outcome: 'denied', detail: `this agent belongs to leaf cluster ${this.#ports.leaf}` };
     }
     const limit = this.#ports.maxConnectionsPerTunnel;
     if (this.size < limit) return undefined;
-    return { kind: 'failed', outcome: 'overloaded', detail: `the agent carries ${limit} connections for this root proxy already` };
+    return {
+      kind: 'failed',
+      outcome: 'overloaded',
+      detail: `the agent carries ${limit} connections for this root proxy already`,
+    };
   }
 
   async #dial(request: tunnel.DialRequest, record: DialRecord): Promise<void> {

@@ -73,7 +73,9 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     },
   );
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error === null ? resolve(bound) : reject(error)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
   });
   widenSessions(server);
   const wires: Socket[] = [];
@@ -121,7 +123,13 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     await expectOutcome(frames);
     let hop: Promise<SpliceEnd> | undefined;
     if (options.hops === 1) {
-      const outward = new FramePort(peer.makeBidiStreamRequest(forwardPath, (b: Buffer) => b, (b: Buffer) => b));
+      const outward = new FramePort(
+        peer.makeBidiStreamRequest(
+          forwardPath,
+          (b: Buffer) => b,
+          (b: Buffer) => b,
+        ),
+      );
       const inward = await forwards.take();
       hop = splice({ requester: inward, answerer: frames }).closed;
       frames = outward;
@@ -146,13 +154,15 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
 
 async function expectOutcome(frames: FramePort): Promise<void> {
   const first = await frames.first(5_000);
-  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'outcome') throw new Error(`no outcome: ${JSON.stringify(first)}`);
+  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'outcome')
+    throw new Error(`no outcome: ${JSON.stringify(first)}`);
 }
 
 /** Windows on the receiving side of the server, which grpc-js leaves at 65,535 bytes; real servers get them from libs/grpc. */
 function widenWindows(server: Server, windowBytes: number): void {
   const common: unknown = Reflect.get(server, 'commonServerOptions');
-  if (typeof common === 'object' && common !== null) Object.assign(common, { settings: { initialWindowSize: windowBytes } });
+  if (typeof common === 'object' && common !== null)
+    Object.assign(common, { settings: { initialWindowSize: windowBytes } });
 }
 
 function widenSessions(server: Server): void {

@@ -20,7 +20,8 @@ class Bench {
     const effects: ConnectionEffect[] = [];
     for (const event of events) {
       this.core.handle(event, this.now);
-      for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect()) effects.push(effect);
+      for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect())
+        effects.push(effect);
     }
     return effects;
   }
@@ -47,13 +48,26 @@ const lost: ConnectionEvent = { type: 'framesEnded', orderly: false, detail: 'co
 describe('the outcome', () => {
   test('comes first from an answerer and starts the flow', () => {
     const bench = new Bench('answerer');
-    assert.deepEqual(bench.tell({ type: 'outcomeDecided', outcome: 'connected', detail: '' }), ['sendOutcome', 'startPumping']);
+    assert.deepEqual(bench.tell({ type: 'outcomeDecided', outcome: 'connected', detail: '' }), [
+      'sendOutcome',
+      'startPumping',
+    ]);
   });
 
   test('of a dial that failed ends the connection without touching the socket', () => {
     const answerer = new Bench('answerer');
-    assert.deepEqual(answerer.tell({ type: 'outcomeDecided', outcome: 'refused', detail: 'no' }), ['sendOutcome', 'endFrames']);
-    assert.deepEqual(answerer.end(orderly), { kind: 'not-connected', outcome: 'refused', reason: undefined, detail: 'no', sentBytes: 0, receivedBytes: 0 });
+    assert.deepEqual(answerer.tell({ type: 'outcomeDecided', outcome: 'refused', detail: 'no' }), [
+      'sendOutcome',
+      'endFrames',
+    ]);
+    assert.deepEqual(answerer.end(orderly), {
+      kind: 'not-connected',
+      outcome: 'refused',
+      reason: undefined,
+      detail: 'no',
+      sentBytes: 0,
+      receivedBytes: 0,
+    });
     const requester = new Bench('requester');
     assert.deepEqual(requester.tell({ type: 'outcomeReceived', outcome: 'timed-out', detail: '' }), ['endFrames']);
     assert.equal(requester.end(orderly).outcome, 'timed-out');
@@ -104,21 +118,35 @@ describe('half-close', () => {
     assert.deepEqual(bench.tell({ type: 'dataReceived', bytes: MAX_DATA_BYTES }), ['deliver']);
     assert.deepEqual(bench.tell(end(65_536n)), ['endSocket', 'endFrames']);
     assert.deepEqual(bench.tell({ type: 'socketFlushed' }), []);
-    assert.deepEqual(bench.end(orderly), { kind: 'clean', outcome: undefined, reason: undefined, detail: '', sentBytes: 5, receivedBytes: 65_536 });
+    assert.deepEqual(bench.end(orderly), {
+      kind: 'clean',
+      outcome: undefined,
+      reason: undefined,
+      detail: '',
+      sentBytes: 5,
+      receivedBytes: 65_536,
+    });
   });
 
   test('of the stream ends only that direction', () => {
     const bench = open();
     assert.deepEqual(bench.tell(end(0n)), ['endSocket']);
     assert.deepEqual(bench.tell({ type: 'socketFlushed' }), []);
-    assert.deepEqual(bench.tell({ type: 'socketRead', bytes: 1 }, { type: 'socketEnded' }), ['sendData', 'sendEnd', 'endFrames']);
+    assert.deepEqual(bench.tell({ type: 'socketRead', bytes: 1 }, { type: 'socketEnded' }), [
+      'sendData',
+      'sendEnd',
+      'endFrames',
+    ]);
     assert.equal(bench.end(orderly).kind, 'clean');
   });
 
   test('lets the open direction still be reset', () => {
     const bench = open();
     bench.tell(end(0n));
-    assert.deepEqual(bench.tell({ type: 'resetReceived', reason: 'peer-reset', detail: '' }), ['resetSocket', 'endFrames']);
+    assert.deepEqual(bench.tell({ type: 'resetReceived', reason: 'peer-reset', detail: '' }), [
+      'resetSocket',
+      'endFrames',
+    ]);
     assert.equal(bench.end(orderly).reason, 'peer-reset');
   });
 });
@@ -133,7 +161,10 @@ describe('an ending that is not clean resets the socket', () => {
         const bench = open();
         bench.tell(...first);
         const effects = bench.effects(event);
-        assert.deepEqual(effects.map((effect) => effect.type), ['resetSocket', 'closed']);
+        assert.deepEqual(
+          effects.map((effect) => effect.type),
+          ['resetSocket', 'closed'],
+        );
         const closed = effects[1];
         assert.equal(closed?.type === 'closed' && closed.end.reason, reason);
       }
@@ -152,7 +183,10 @@ describe('an ending that is not clean resets the socket', () => {
     test(`for ${what}, and tells the other end`, () => {
       const bench = open();
       const effects = bench.effects(event);
-      assert.deepEqual(effects.map((effect) => effect.type), ['resetSocket', 'sendReset', 'endFrames']);
+      assert.deepEqual(
+        effects.map((effect) => effect.type),
+        ['resetSocket', 'sendReset', 'endFrames'],
+      );
       assert.equal(effects[1]?.type === 'sendReset' && effects[1].reason, reason);
       assert.equal(bench.end(orderly).reason, reason);
     });
@@ -175,13 +209,20 @@ describe('an ending that is not clean resets the socket', () => {
     bench.tell({ type: 'abortRequested', reason: 'shutdown', detail: 'stopping' });
     bench.now = bench.core.nextTimeout() ?? 0;
     assert.deepEqual(bench.tell({ type: 'timeout' }), ['cancelFrames', 'closed']);
-    assert.deepEqual(bench.tell(lost, { type: 'timeout' }, { type: 'socketFailed', detail: '' }), [], 'nothing after closed');
+    assert.deepEqual(
+      bench.tell(lost, { type: 'timeout' }, { type: 'socketFailed', detail: '' }),
+      [],
+      'nothing after closed',
+    );
   });
 
   test('and the first cause wins', () => {
     const bench = open();
     bench.tell({ type: 'abortRequested', reason: 'drain-deadline', detail: '' });
-    assert.deepEqual(bench.tell({ type: 'resetReceived', reason: 'peer-reset', detail: '' }, { type: 'socketFailed', detail: '' }), []);
+    assert.deepEqual(
+      bench.tell({ type: 'resetReceived', reason: 'peer-reset', detail: '' }, { type: 'socketFailed', detail: '' }),
+      [],
+    );
     assert.equal(bench.end(lost).reason, 'drain-deadline');
   });
 });
@@ -206,7 +247,10 @@ describe('flushing', () => {
   test('is a reset when the socket fails before it took everything, and none after', () => {
     assert.equal(flushing().tell(orderly, { type: 'socketFailed', detail: '' })[0], 'resetSocket');
     const bench = flushing();
-    assert.deepEqual(bench.tell({ type: 'socketFlushed' }, { type: 'socketFailed', detail: 'closed by the far end' }), []);
+    assert.deepEqual(
+      bench.tell({ type: 'socketFlushed' }, { type: 'socketFailed', detail: 'closed by the far end' }),
+      [],
+    );
     assert.equal(bench.end(orderly).kind, 'clean');
   });
 

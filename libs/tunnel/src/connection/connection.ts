@@ -305,6 +305,9 @@ export class CarriedConnection {
 
   #close(end: PartialEnd): void {
     this.#state = { phase: 'closed' };
-    this.#effects.push({ type: 'closed', end: { ...end, sentBytes: this.#sentBytes, receivedBytes: this.#receivedBytes } });
+    this.#effects.push({
+      type: 'closed',
+      end: { ...end, sentBytes: this.#sentBytes, receivedBytes: this.#receivedBytes },
+    });
   }
 }

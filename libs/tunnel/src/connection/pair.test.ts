@@ -27,7 +27,8 @@ class End {
 
   tell(event: ConnectionEvent, now: number): void {
     this.core.handle(event, now);
-    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect()) this.#perform(effect, event);
+    for (let effect = this.core.pollEffect(); effect !== undefined; effect = this.core.pollEffect())
+      this.#perform(effect, event);
   }
 
   #perform(effect: ConnectionEffect, cause: ConnectionEvent): void {
@@ -70,9 +71,23 @@ class End {
 }
 
 const step = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ act: fc.constantFrom('write', 'move', 'move', 'flush'), who: fc.boolean(), bytes: fc.integer({ min: 1, max: 65_536 }) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      act: fc.constantFrom('write', 'move', 'move', 'flush'),
+      who: fc.boolean(),
+      bytes: fc.integer({ min: 1, max: 65_536 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ act: fc.constant('fin'), who: fc.boolean(), bytes: fc.constant(0) }) },
-  { weight: 1, arbitrary: fc.record({ act: fc.constantFrom('rst', 'abort', 'cut', 'drop', 'wait'), who: fc.boolean(), bytes: fc.nat({ max: 400_000 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      act: fc.constantFrom('rst', 'abort', 'cut', 'drop', 'wait'),
+      who: fc.boolean(),
+      bytes: fc.nat({ max: 400_000 }),
+    }),
+  },
 );
 
 test('each direction delivers a prefix in order, a clean end means all of it, and both ends close exactly once', () => {
@@ -97,7 +112,8 @@ test('each direction delivers a prefix in order, a clean end means all of it, an
           from.tell({ type: 'framesEnded', orderly: true, detail: '' }, now);
           return true;
         }
-        if (frame === 'lost' || frame === 'over') to.tell({ type: 'framesEnded', orderly: frame === 'over', detail: frame }, now);
+        if (frame === 'lost' || frame === 'over')
+          to.tell({ type: 'framesEnded', orderly: frame === 'over', detail: frame }, now);
         else if ('bytes' in frame) to.tell({ type: 'dataReceived', bytes: frame.bytes }, now);
         else if ('total' in frame) to.tell({ type: 'endReceived', totalBytes: frame.total }, now);
         else to.tell({ type: 'resetReceived', reason: frame.reason, detail: '' }, now);
@@ -126,7 +142,10 @@ test('each direction delivers a prefix in order, a clean end means all of it, an
         if (act === 'cut') sever();
         if (act === 'drop' && end.outbox.some((frame) => typeof frame === 'object' && 'bytes' in frame)) {
           tampered = true;
-          end.outbox.splice(end.outbox.findIndex((frame) => typeof frame === 'object' && 'bytes' in frame), 1);
+          end.outbox.splice(
+            end.outbox.findIndex((frame) => typeof frame === 'object' && 'bytes' in frame),
+            1,
+          );
         }
         if (act === 'wait') now += bytes;
         for (const each of [user, node]) {

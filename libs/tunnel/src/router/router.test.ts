@@ -17,7 +17,12 @@ describe('a root proxy routing dials', () => {
   let now: number;
 
   beforeEach(() => {
-    router = new DialRouter({ ...DEFAULT_ROUTER_CONFIG, maxPendingPerLeaf: 3, maxPending: 4, maxConnectionsPerTunnel: 2 });
+    router = new DialRouter({
+      ...DEFAULT_ROUTER_CONFIG,
+      maxPendingPerLeaf: 3,
+      maxPending: 4,
+      maxConnectionsPerTunnel: 2,
+    });
     now = 1_000;
   });
 
@@ -32,7 +37,18 @@ describe('a root proxy routing dials', () => {
     tell({ type: 'tunnelClaimed', tunnel, incarnation, token });
   };
   const dial = (connection: string, changes: Partial<DialRequested> = {}): RouterEffect[] =>
-    tell({ type: 'dialRequested', connection, leaf: 'berlin', node: 'web', port: 80, user: 'ada', hops: 0, timeoutMs: 0, random: 0, ...changes });
+    tell({
+      type: 'dialRequested',
+      connection,
+      leaf: 'berlin',
+      node: 'web',
+      port: 80,
+      user: 'ada',
+      hops: 0,
+      timeoutMs: 0,
+      random: 0,
+      ...changes,
+    });
   const outcomeOf = (effects: readonly RouterEffect[]): string => {
     const reports = effects.filter((effect) => effect.type === 'report');
     assert.equal(reports.length, 1, 'exactly one report');
@@ -51,7 +67,16 @@ describe('a root proxy routing dials', () => {
     claim('t1');
     const [effect] = dial('c1', { timeoutMs: 4_000 });
     assert.deepEqual(effect, {
-      type: 'sendDial', connection: 'c1', tunnel: 't1', leaf: 'berlin', node: 'web', port: 80, user: 'ada', timeoutMs: 3_500, incarnation: 3n, token: 5n,
+      type: 'sendDial',
+      connection: 'c1',
+      tunnel: 't1',
+      leaf: 'berlin',
+      node: 'web',
+      port: 80,
+      user: 'ada',
+      timeoutMs: 3_500,
+      incarnation: 3n,
+      token: 5n,
     });
   });
 
@@ -100,9 +125,18 @@ describe('a root proxy routing dials', () => {
   test('reports connected once, with the agent, and counts the connection until it closes', () => {
     claim('t1');
     dial('c1');
-    assert.deepEqual(tell({ type: 'dialAnswered', tunnel: 't1', connection: 'c1', outcome: 'connected', detail: 'ignored' }), [
-      { type: 'report', connection: 'c1', outcome: 'connected', detail: '', way: { kind: 'tunnel', tunnel: 't1', agent: 'agent-t1' } },
-    ]);
+    assert.deepEqual(
+      tell({ type: 'dialAnswered', tunnel: 't1', connection: 'c1', outcome: 'connected', detail: 'ignored' }),
+      [
+        {
+          type: 'report',
+          connection: 'c1',
+          outcome: 'connected',
+          detail: '',
+          way: { kind: 'tunnel', tunnel: 't1', agent: 'agent-t1' },
+        },
+      ],
+    );
     assert.equal(router.status().openConnections, 1);
     tell({ type: 'connectionClosed', connection: 'c1' });
     assert.deepEqual([router.status().openConnections, router.status().tunnels[0]?.openConnections], [0, 0]);
@@ -142,20 +176,37 @@ describe('a root proxy routing dials', () => {
       dial('c1');
       const [second] = tell({ type: 'forwardAnswered', connection: 'c1', outcome: 'leaf-offline', detail: '' });
       assert.equal(second?.type === 'forward' && second.proxy, 'p3');
-      assert.equal(outcomeOf(tell({ type: 'forwardFailed', connection: 'c1', sent: false, detail: 'refused' })), 'leaf-offline');
+      assert.equal(
+        outcomeOf(tell({ type: 'forwardFailed', connection: 'c1', sent: false, detail: 'refused' })),
+        'leaf-offline',
+      );
     });
 
     test('does not repeat a forward that may have dialled', () => {
       holders('berlin', { proxy: 'p2', ready: true }, { proxy: 'p3', ready: true });
       dial('c1');
-      assert.equal(outcomeOf(tell({ type: 'forwardFailed', connection: 'c1', sent: true, detail: 'reset' })), 'tunnel-lost');
+      assert.equal(
+        outcomeOf(tell({ type: 'forwardFailed', connection: 'c1', sent: true, detail: 'reset' })),
+        'tunnel-lost',
+      );
     });
 
     test('passes the answer of the peer on', () => {
       holders('berlin', { proxy: 'p2', ready: true });
       dial('c1');
-      const [report] = tell({ type: 'forwardAnswered', connection: 'c1', outcome: 'refused', detail: 'the node refused' });
-      assert.deepEqual(report, { type: 'report', connection: 'c1', outcome: 'refused', detail: 'the node refused', way: { kind: 'peer', proxy: 'p2' } });
+      const [report] = tell({
+        type: 'forwardAnswered',
+        connection: 'c1',
+        outcome: 'refused',
+        detail: 'the node refused',
+      });
+      assert.deepEqual(report, {
+        type: 'report',
+        connection: 'c1',
+        outcome: 'refused',
+        detail: 'the node refused',
+        way: { kind: 'peer', proxy: 'p2' },
+      });
     });
 
     test('takes the whole view in place of what it knew, and remembers leaf clusters', () => {
@@ -178,7 +229,10 @@ describe('a root proxy routing dials', () => {
     claim('t2');
     dial('c1');
     const effects = tell({ type: 'tunnelClosed', tunnel: 't1' });
-    assert.deepEqual(effects.map((effect) => effect.type), ['report']);
+    assert.deepEqual(
+      effects.map((effect) => effect.type),
+      ['report'],
+    );
     assert.equal(outcomeOf(effects), 'tunnel-lost');
   });
 
@@ -188,10 +242,16 @@ describe('a root proxy routing dials', () => {
     assert.equal(router.nextTimeout(), 1_100);
     now = 1_100;
     const effects = tell({ type: 'timeout' });
-    assert.deepEqual(effects.map((effect) => effect.type), ['sendCancel', 'report']);
+    assert.deepEqual(
+      effects.map((effect) => effect.type),
+      ['sendCancel', 'report'],
+    );
     assert.equal(outcomeOf(effects), 'timed-out');
     const late = tell({ type: 'dialAnswered', tunnel: 't1', connection: 'c1', outcome: 'connected', detail: '' });
-    assert.deepEqual(late.map((effect) => effect.type), ['refuseStream']);
+    assert.deepEqual(
+      late.map((effect) => effect.type),
+      ['refuseStream'],
+    );
     assert.equal(router.nextTimeout(), undefined);
   });
 
@@ -200,7 +260,9 @@ describe('a root proxy routing dials', () => {
     holders('tokyo', { proxy: 'p2', ready: true });
     dial('c1');
     dial('c2', { leaf: 'tokyo' });
-    assert.deepEqual(tell({ type: 'dialAbandoned', connection: 'c1' }), [{ type: 'sendCancel', connection: 'c1', tunnel: 't1' }]);
+    assert.deepEqual(tell({ type: 'dialAbandoned', connection: 'c1' }), [
+      { type: 'sendCancel', connection: 'c1', tunnel: 't1' },
+    ]);
     assert.deepEqual(tell({ type: 'dialAbandoned', connection: 'c2' }), [{ type: 'cancelForward', connection: 'c2' }]);
     assert.equal(router.status().pendingDials, 0);
   });
@@ -211,7 +273,10 @@ describe('a root proxy routing dials', () => {
     dial('c1');
     const [effect] = tell({ type: 'dialAnswered', tunnel: 't2', connection: 'c1', outcome: 'connected', detail: '' });
     assert.deepEqual(effect?.type === 'refuseStream' && [effect.tunnel, effect.reason], ['t2', 'denied']);
-    assert.equal(outcomeOf(tell({ type: 'dialAnswered', tunnel: 't1', connection: 'c1', outcome: 'connected', detail: '' })), 'connected');
+    assert.equal(
+      outcomeOf(tell({ type: 'dialAnswered', tunnel: 't1', connection: 'c1', outcome: 'connected', detail: '' })),
+      'connected',
+    );
   });
 
   test('bounds pending dials per leaf cluster and in all, and connections per tunnel', () => {
@@ -222,7 +287,12 @@ describe('a root proxy routing dials', () => {
     claim('t3', 'tokyo');
     dial('c5', { leaf: 'tokyo' });
     assert.equal(outcomeOf(dial('c6', { leaf: 'tokyo' })), 'overloaded');
-    for (const [tunnel, connection] of [['t1', 'c1'], ['t2', 'c2'], ['t1', 'c3'], ['t3', 'c5']] as const) {
+    for (const [tunnel, connection] of [
+      ['t1', 'c1'],
+      ['t2', 'c2'],
+      ['t1', 'c3'],
+      ['t3', 'c5'],
+    ] as const) {
       tell({ type: 'dialAnswered', tunnel, connection, outcome: 'connected', detail: '' });
     }
     dial('c7');
@@ -234,17 +304,33 @@ describe('a root proxy routing dials', () => {
     router = new DialRouter({ ...DEFAULT_ROUTER_CONFIG, maxKnownLeaves: 2 });
     for (const leaf of ['one', 'two', 'three']) claim(`t-${leaf}`, leaf);
     for (const leaf of ['one', 'two', 'three']) tell({ type: 'tunnelClosed', tunnel: `t-${leaf}` });
-    assert.deepEqual(['one', 'two', 'three'].map((leaf, at) => outcomeOf(dial(`c${at}`, { leaf }))), ['no-such-leaf', 'leaf-offline', 'leaf-offline']);
+    assert.deepEqual(
+      ['one', 'two', 'three'].map((leaf, at) => outcomeOf(dial(`c${at}`, { leaf }))),
+      ['no-such-leaf', 'leaf-offline', 'leaf-offline'],
+    );
   });
 });
 
 test('answers every dial exactly once, sends each at most once, and leaks nothing, whatever happens', () => {
   const tunnels = ['t1', 't2', 't3'];
   const event = fc.oneof(
-    fc.record({ kind: fc.constant('attach'), tunnel: fc.constantFrom(...tunnels), leaf: fc.constantFrom('berlin', 'tokyo') }),
+    fc.record({
+      kind: fc.constant('attach'),
+      tunnel: fc.constantFrom(...tunnels),
+      leaf: fc.constantFrom('berlin', 'tokyo'),
+    }),
     fc.record({ kind: fc.constantFrom('drain', 'close'), tunnel: fc.constantFrom(...tunnels) }),
-    fc.record({ kind: fc.constant('dial'), leaf: fc.constantFrom('berlin', 'tokyo', 'oslo'), hops: fc.constantFrom(0, 1), random: fc.double({ min: 0, max: 0.99, noNaN: true }) }),
-    fc.record({ kind: fc.constantFrom('answer', 'wrongAnswer', 'forwardAnswer', 'forwardFail', 'abandon', 'end'), at: fc.nat({ max: 20 }), good: fc.boolean() }),
+    fc.record({
+      kind: fc.constant('dial'),
+      leaf: fc.constantFrom('berlin', 'tokyo', 'oslo'),
+      hops: fc.constantFrom(0, 1),
+      random: fc.double({ min: 0, max: 0.99, noNaN: true }),
+    }),
+    fc.record({
+      kind: fc.constantFrom('answer', 'wrongAnswer', 'forwardAnswer', 'forwardFail', 'abandon', 'end'),
+      at: fc.nat({ max: 20 }),
+      good: fc.boolean(),
+    }),
     fc.record({ kind: fc.constant('peers'), proxies: fc.subarray(['p2', 'p3']), ready: fc.boolean() }),
     fc.record({ kind: fc.constant('wait'), ms: fc.nat({ max: 8_000 }) }),
   );
@@ -282,9 +368,23 @@ test('answers every dial exactly once, sends each at most once, and leaks nothin
         } else if ('hops' in step) {
           serial += 1;
           const { leaf, hops, random } = step;
-          tell({ type: 'dialRequested', connection: `c${serial}`, leaf, node: 'web', port: 80, user: '', hops, timeoutMs: 0, random });
+          tell({
+            type: 'dialRequested',
+            connection: `c${serial}`,
+            leaf,
+            node: 'web',
+            port: 80,
+            user: '',
+            hops,
+            timeoutMs: 0,
+            random,
+          });
         } else if ('proxies' in step) {
-          tell({ type: 'holdersChanged', leaf: 'berlin', holders: step.proxies.map((proxy) => ({ proxy, ready: step.ready })) });
+          tell({
+            type: 'holdersChanged',
+            leaf: 'berlin',
+            holders: step.proxies.map((proxy) => ({ proxy, ready: step.ready })),
+          });
         } else if ('ms' in step) {
           now += step.ms;
           tell({ type: 'timeout' });
@@ -292,9 +392,17 @@ test('answers every dial exactly once, sends each at most once, and leaks nothin
           const connection = `c${step.at}`;
           const outcome = step.good ? 'connected' : 'refused';
           const tunnel = sentTo.get(connection);
-          if (step.kind === 'answer' && tunnel !== undefined && attached.has(tunnel)) tell({ type: 'dialAnswered', tunnel, connection, outcome, detail: '' });
-          if (step.kind === 'wrongAnswer') tell({ type: 'dialAnswered', tunnel: 'other', connection, outcome, detail: '' });
-          if (step.kind === 'forwardAnswer') tell({ type: 'forwardAnswered', connection, outcome: step.good ? 'connected' : 'leaf-offline', detail: '' });
+          if (step.kind === 'answer' && tunnel !== undefined && attached.has(tunnel))
+            tell({ type: 'dialAnswered', tunnel, connection, outcome, detail: '' });
+          if (step.kind === 'wrongAnswer')
+            tell({ type: 'dialAnswered', tunnel: 'other', connection, outcome, detail: '' });
+          if (step.kind === 'forwardAnswer')
+            tell({
+              type: 'forwardAnswered',
+              connection,
+              outcome: step.good ? 'connected' : 'leaf-offline',
+              detail: '',
+            });
           if (step.kind === 'forwardFail') tell({ type: 'forwardFailed', connection, sent: step.good, detail: '' });
           if (step.kind === 'abandon' && step.at <= serial && !reports.has(connection)) {
             abandoned.add(connection);

@@ -122,7 +122,11 @@ export class DialRouter {
     if (entry === undefined) return;
     this.#tunnels.remove(entry);
     for (const connection of [...entry.pending]) {
-      this.#finish(connection, 'tunnel-lost', `the tunnel to leaf cluster ${entry.leaf} was lost before the outcome was known`);
+      this.#finish(
+        connection,
+        'tunnel-lost',
+        `the tunnel to leaf cluster ${entry.leaf} was lost before the outcome was known`,
+      );
     }
   }
 
@@ -133,10 +137,18 @@ export class DialRouter {
       return this.#report(request.connection, 'invalid', `port ${request.port} is not within 1 to 65535`);
     }
     if (request.hops > 1) {
-      return this.#report(request.connection, 'invalid', `the dial passed ${request.hops} root proxies, the limit is 1`);
+      return this.#report(
+        request.connection,
+        'invalid',
+        `the dial passed ${request.hops} root proxies, the limit is 1`,
+      );
     }
     if (this.#pending.size >= this.#config.maxPending) {
-      return this.#report(request.connection, 'overloaded', `${this.#config.maxPending} dials are waiting at this root proxy, try again later`);
+      return this.#report(
+        request.connection,
+        'overloaded',
+        `${this.#config.maxPending} dials are waiting at this root proxy, try again later`,
+      );
     }
     if ((this.#pendingPerLeaf.get(request.leaf) ?? 0) >= this.#config.maxPendingPerLeaf) {
       const detail = `${this.#config.maxPendingPerLeaf} dials to leaf cluster ${request.leaf} are waiting, try again later`;
@@ -194,13 +206,24 @@ export class DialRouter {
     tried.add(proxy);
     this.#addPending({ request, deadline, way: { kind: 'peer', proxy }, tried });
     const { connection, leaf, node, port, user } = request;
-    this.#effects.push({ type: 'forward', connection, proxy, leaf, node, port, user, timeoutMs: budget(deadline - now) });
+    this.#effects.push({
+      type: 'forward',
+      connection,
+      proxy,
+      leaf,
+      node,
+      port,
+      user,
+      timeoutMs: budget(deadline - now),
+    });
   }
 
   #dialAnswered(event: Extract<RouterEvent, { type: 'dialAnswered' }>): void {
     const dial = this.#pending.get(event.connection);
     if (dial === undefined) {
-      const detail = this.#open.has(event.connection) ? 'this connection is open already' : 'nobody waits for this connection';
+      const detail = this.#open.has(event.connection)
+        ? 'this connection is open already'
+        : 'nobody waits for this connection';
       return this.#refuse(event.connection, event.tunnel, 'cancelled', detail);
     }
     if (dial.way.kind !== 'tunnel' || dial.way.entry.tunnel !== event.tunnel) {
@@ -220,7 +243,11 @@ export class DialRouter {
     const dial = this.#pending.get(event.connection);
     if (dial === undefined || dial.way.kind !== 'peer') return;
     if (!event.sent) return this.#nextPeer(dial, now);
-    this.#finish(event.connection, 'tunnel-lost', `root proxy ${dial.way.proxy} was lost before the outcome was known: ${event.detail}`);
+    this.#finish(
+      event.connection,
+      'tunnel-lost',
+      `root proxy ${dial.way.proxy} was lost before the outcome was known: ${event.detail}`,
+    );
   }
 
   #nextPeer(dial: PendingDial, now: Instant): void {
@@ -251,7 +278,8 @@ export class DialRouter {
   }
 
   #cancelWay(connection: string, dial: PendingDial): void {
-    if (dial.way.kind === 'tunnel') this.#effects.push({ type: 'sendCancel', connection, tunnel: dial.way.entry.tunnel });
+    if (dial.way.kind === 'tunnel')
+      this.#effects.push({ type: 'sendCancel', connection, tunnel: dial.way.entry.tunnel });
     else this.#effects.push({ type: 'cancelForward', connection });
   }
 

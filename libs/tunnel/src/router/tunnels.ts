@@ -62,7 +62,9 @@ export class TunnelTable {
 
   /** Tunnels with a claim of this leaf cluster, either the ready ones or the draining ones. */
   serving(leaf: string, draining: boolean): TunnelEntry[] {
-    return [...(this.#byLeaf.get(leaf) ?? [])].filter((entry) => entry.claim !== undefined && entry.draining === draining);
+    return [...(this.#byLeaf.get(leaf) ?? [])].filter(
+      (entry) => entry.claim !== undefined && entry.draining === draining,
+    );
   }
 
   status(): RouterTunnelStatus[] {
@@ -101,7 +103,10 @@ export function chooseTunnel(
   if (fitting.length === 0) return wrongPort(offering, target);
   const least = Math.min(...fitting.map(({ entry }) => loadOf(entry)));
   if (least >= maxConnections) {
-    return { kind: 'overloaded', detail: `leaf cluster ${target.leaf} has ${maxConnections} connections open on every tunnel here` };
+    return {
+      kind: 'overloaded',
+      detail: `leaf cluster ${target.leaf} has ${maxConnections} connections open on every tunnel here`,
+    };
   }
   const best = fitting.filter(({ entry }) => loadOf(entry) === least);
   const chosen = best[Math.floor(random * best.length)];
@@ -120,10 +125,14 @@ function portOn(entry: TunnelEntry, node: string, port: number): number | undefi
   return ports.length === 1 ? ports[0] : undefined;
 }
 
-function wrongPort(offering: readonly TunnelEntry[], target: { readonly leaf: string; readonly node: string; readonly port: number }): Choice {
+function wrongPort(
+  offering: readonly TunnelEntry[],
+  target: { readonly leaf: string; readonly node: string; readonly port: number },
+): Choice {
   const ports = [...new Set(offering.flatMap((entry) => entry.nodes.get(target.node) ?? []))].sort((a, b) => a - b);
   const name = `${target.node}.${target.leaf}`;
   if (ports.length === 0) return { kind: 'no-such-node', detail: `node ${name} offers no port` };
-  if (target.port === 0) return { kind: 'invalid', detail: `node ${name} has several ports, name one of: ${ports.join(', ')}` };
+  if (target.port === 0)
+    return { kind: 'invalid', detail: `node ${name} has several ports, name one of: ${ports.join(', ')}` };
   return { kind: 'no-such-node', detail: `node ${name} has no port ${target.port}, only: ${ports.join(', ')}` };
 }

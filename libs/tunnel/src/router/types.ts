@@ -54,9 +54,20 @@ export type RouterEvent =
       readonly random: number;
     }
   /** The agent opened Carry for this connection on this tunnel, and its first frame is this outcome. */
-  | { readonly type: 'dialAnswered'; readonly tunnel: string; readonly connection: string; readonly outcome: DialOutcome; readonly detail: string }
+  | {
+      readonly type: 'dialAnswered';
+      readonly tunnel: string;
+      readonly connection: string;
+      readonly outcome: DialOutcome;
+      readonly detail: string;
+    }
   /** The peer answered a forwarded dial. */
-  | { readonly type: 'forwardAnswered'; readonly connection: string; readonly outcome: DialOutcome; readonly detail: string }
+  | {
+      readonly type: 'forwardAnswered';
+      readonly connection: string;
+      readonly outcome: DialOutcome;
+      readonly detail: string;
+    }
   /** The stream to the peer failed before an outcome. `sent`: whether `open` may have left this process. */
   | { readonly type: 'forwardFailed'; readonly connection: string; readonly sent: boolean; readonly detail: string }
   /** The requester went away before the report. No report follows. */
@@ -109,7 +120,13 @@ export type RouterEffect =
       readonly way: DialWay;
     }
   /** Reset the Carry stream that was just answered: nobody waits for it, or it is not this tunnel's to answer. */
-  | { readonly type: 'refuseStream'; readonly connection: string; readonly tunnel: string; readonly reason: ResetReason; readonly detail: string };
+  | {
+      readonly type: 'refuseStream';
+      readonly connection: string;
+      readonly tunnel: string;
+      readonly reason: ResetReason;
+      readonly detail: string;
+    };
 
 export type DialWay =
   | { readonly kind: 'none' }

@@ -40,7 +40,10 @@ describe('a hop in the middle', () => {
     ]);
   });
 
-  for (const [lost, kept] of [['requester', 'answerer'], ['answerer', 'requester']] as const) {
+  for (const [lost, kept] of [
+    ['requester', 'answerer'],
+    ['answerer', 'requester'],
+  ] as const) {
     test(`turns the loss of the ${lost} into a reset of the ${kept}, never an end`, () => {
       for (const orderly of [true, false]) {
         for (const before of [[], [end('requester')], [end('answerer')]]) {
@@ -73,7 +76,13 @@ describe('a hop in the middle', () => {
     test(`resets both sides on ${what}`, () => {
       const { effects } = hop();
       const resets = effects(0, ...events).filter((effect) => effect.type === 'sendReset');
-      assert.deepEqual(resets.map(({ to, reason }) => [to, reason]), [['requester', 'protocol-error'], ['answerer', 'protocol-error']]);
+      assert.deepEqual(
+        resets.map(({ to, reason }) => [to, reason]),
+        [
+          ['requester', 'protocol-error'],
+          ['answerer', 'protocol-error'],
+        ],
+      );
       assert.deepEqual(effects(0, data('requester'), data('answerer')), [], 'nothing is forwarded any more');
     });
   }
@@ -82,15 +91,28 @@ describe('a hop in the middle', () => {
     const { core, effects } = hop({ resetTimeoutMs: 100 });
     effects(0, { type: 'abortRequested', reason: 'shutdown', detail: '' }, over('requester', true));
     assert.equal(core.nextTimeout(), 100);
-    assert.deepEqual(effects(100, { type: 'timeout' }).map((effect) => effect.type), ['cancelFrames', 'closed']);
+    assert.deepEqual(
+      effects(100, { type: 'timeout' }).map((effect) => effect.type),
+      ['cancelFrames', 'closed'],
+    );
     assert.deepEqual(effects(200, { type: 'timeout' }, over('answerer', false)), []);
   });
 
   test('resets an idle connection, and one that is not flushed in time', () => {
     const idle = hop({ idleTimeoutMs: 100 });
-    assert.equal(idle.effects(100, { type: 'timeout' }).some((effect) => effect.type === 'sendReset' && effect.reason === 'timeout'), true);
+    assert.equal(
+      idle
+        .effects(100, { type: 'timeout' })
+        .some((effect) => effect.type === 'sendReset' && effect.reason === 'timeout'),
+      true,
+    );
     const slow = hop({ flushTimeoutMs: 100 });
     slow.effects(0, end('requester'), end('answerer'));
-    assert.equal(slow.effects(100, { type: 'timeout' }).some((effect) => effect.type === 'sendReset' && effect.reason === 'timeout'), true);
+    assert.equal(
+      slow
+        .effects(100, { type: 'timeout' })
+        .some((effect) => effect.type === 'sendReset' && effect.reason === 'timeout'),
+      true,
+    );
   });
 });
