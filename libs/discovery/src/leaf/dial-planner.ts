@@ -1,11 +1,11 @@
 import { fullJitterMs, spreadMs } from '../shared/backoff.ts';
-import type { Deadlines } from '../shared/deadlines.ts';
 import type { DialId, ProxyId, TunnelId } from '../shared/ids.ts';
-import type { Instant, Random } from '../shared/time.ts';
+import type { Instant } from '../shared/time.ts';
 import { Dials, type Dial, type DialPurpose } from './dials.ts';
+import type { LeafParts } from './parts.ts';
 import { isWanted, tunnelOf } from './phase.ts';
-import type { Entry, LeafDeadline, Pool } from './pool.ts';
-import type { DialFailure, LeafConfig, LeafEffect } from './types.ts';
+import type { Entry } from './pool.ts';
+import type { DialFailure } from './types.ts';
 
 /** A second instance with our id answers: soon again is useless, a person has to act. */
 const DUPLICATE_ID_WAIT_MS = 30_000;
@@ -27,14 +27,6 @@ const FAILURE_TEXT: Readonly<Record<DialFailure, string>> = {
   lost: 'the connection broke before the welcome',
 };
 
-export interface PlannerParts {
-  readonly config: Required<LeafConfig>;
-  readonly random: Random;
-  readonly pool: Pool;
-  readonly deadlines: Deadlines<LeafDeadline>;
-  readonly emit: (effect: LeafEffect) => void;
-}
-
 /**
  * Decides when to dial and at whom (DESIGN: Dialling, Steering).
  *
@@ -44,14 +36,14 @@ export interface PlannerParts {
  */
 export class DialPlanner {
   readonly dials: Dials;
-  readonly #parts: PlannerParts;
+  readonly #parts: LeafParts;
   #probe: { attempts: number; dueAt: Instant | undefined } = { attempts: 0, dueAt: undefined };
   #probeDial: DialId | undefined;
   #optionalNotBefore: Instant;
   #silence: { heard: boolean; endsAt: Instant };
   #losses: { since: Instant; count: number } = { since: 0, count: 0 };
 
-  constructor(parts: PlannerParts, now: Instant) {
+  constructor(parts: LeafParts, now: Instant) {
     this.#parts = parts;
     this.dials = new Dials(parts.config.maxPermits);
     this.#optionalNotBefore = now;
@@ -199,7 +191,9 @@ export class DialPlanner {
     const { pool, config } = this.#parts;
     if (dial.purpose === 'probe') {
       this.#probe.attempts += 1;
-      this.#probe.dueAt = this.#retryAt(reason, retryAfterMs, this.#probe.attempts, 'probe', now).until;
+      // One proxy asks for patience; the next probe may reach another, so it waits no longer than our own backoff would.
+      const asked = Math.min(retryAfterMs, config.backoffMaxMs / 2);
+      this.#probe.dueAt = this.#retryAt(reason, asked, this.#probe.attempts, 'probe', now).until;
       return;
     }
     const entry = dial.entry === undefined ? undefined : pool.get(dial.entry);

@@ -113,6 +113,11 @@ export class Pool {
     this.#deadlines.set(`candidate:${entry.proxy}`, until);
   }
 
+  /** The newcomer that waits to take over from the current tunnel. */
+  candidateOf(entry: Entry): Tunnel | undefined {
+    return entry.candidate === undefined ? undefined : this.tunnels.get(entry.candidate);
+  }
+
   /** The tunnel that carries the entry's phase. */
   currentOf(entry: Entry): Tunnel | undefined {
     const id = tunnelOf(entry.phase);
