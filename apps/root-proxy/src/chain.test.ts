@@ -53,6 +53,17 @@ test('forwards what was pipelined behind the head once the node has answered', a
   client.socket.destroy();
 });
 
+for (const through of ['plaintext', 'TLS'] as const) {
+  test(`keeps the end of a user who ends right behind the request head, through ${through}`, async () => {
+    const raw = await RawClient.connect(proxy.ports.frontDoor);
+    const { ca } = world.credentials.authority;
+    const client = through === 'TLS' ? new RawClient(tlsConnect({ socket: raw.socket, ca, servername: DOMAIN })) : raw;
+    client.socket.end('CONNECT counter.berlin:80 HTTP/1.1\r\nHost: counter.berlin:80\r\n\r\n');
+    await client.hears('counted 0');
+    client.socket.destroy();
+  });
+}
+
 test("passes the node's reset on as a reset", async () => {
   const { client } = await connectThrough(proxy.ports.frontDoor, 'rude.berlin:80');
   const failed = once(client.socket, 'error', { signal: AbortSignal.timeout(5_000) });

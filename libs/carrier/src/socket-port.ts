@@ -61,6 +61,8 @@ export class SocketPort {
       if (!this.#ended || !this.#finished) this.#fail('the socket was closed');
     });
     if (socket.destroyed) queueMicrotask(() => this.#fail('the socket was closed'));
+    // A socket that ended with nothing to read before it came here has said so already, and will not again.
+    else if (socket.readableEnded) queueMicrotask(() => this.#end());
   }
 
   pause(): void {
