@@ -64,6 +64,8 @@ export class Deployment {
   readonly #ports: Ports;
   readonly #services = new Set<Service>();
   readonly #proxyParts = new Map<string, { readonly folder: PartFolder; readonly addresses: ProxyAddresses }>();
+  /** Root proxies and agents. */
+  readonly #leaving: Service[] = [];
   #registry = '';
   #balancer: Service | undefined;
   #stopping = false;
@@ -112,6 +114,7 @@ export class Deployment {
     const { folder, addresses } = this.#proxyParts.get(id) ?? (await this.#prepareProxy(id));
     this.#proxyParts.set(id, { folder, addresses });
     const service = this.#startApp(id, 'root-proxy', folder);
+    this.#leaving.push(service);
     await waitReady(service, addresses.ops);
     const part = { id, service, addresses };
     this.proxies.set(id, part);
@@ -150,9 +153,14 @@ export class Deployment {
   /** Ends everything; resolves with the processes that had to be killed. Idempotent. */
   async stop(): Promise<readonly string[]> {
     this.#stopping = true;
-    const running = this.services().filter((service) => service.exit === undefined);
-    const exits = await Promise.all(running.map((service) => service.stop(STOP_DEADLINE_MS)));
-    return running.filter((_, index) => exits[index]?.signal === 'SIGKILL').map(({ name }) => name);
+    const killed: string[] = [];
+    // Root proxies say goodbye to agents and registry: those who are told go last.
+    for (const group of [this.#leaving, [...this.#services]]) {
+      const running = group.filter((service) => service.exit === undefined);
+      const exits = await Promise.all(running.map((service) => service.stop(STOP_DEADLINE_MS)));
+      killed.push(...running.filter((_, index) => exits[index]?.signal === 'SIGKILL').map(({ name }) => name));
+    }
+    return killed;
   }
 
   async #startNodes(): Promise<void> {
@@ -229,7 +237,9 @@ export class Deployment {
       tls: folder.tls,
       ops: { listen: ops },
     });
-    await waitReady(this.#startApp(`${leaf}/${agent}`, 'leaf-agent', folder), ops);
+    const service = this.#startApp(`${leaf}/${agent}`, 'leaf-agent', folder);
+    this.#leaving.push(service);
+    await waitReady(service, ops);
   }
 
   #startApp(name: string, app: string, folder: PartFolder): Service {

@@ -30,7 +30,7 @@ export function openConnect(frontDoor: string, authority: string): Promise<Socke
     let head = Buffer.alloc(0);
     const stop = (): void => {
       clearTimeout(timer);
-      socket.off('data', read).off('error', fail).off('close', closed);
+      socket.off('readable', read).off('error', fail).off('close', closed);
     };
     const fail = (error: Error): void => {
       stop();
@@ -40,8 +40,11 @@ export function openConnect(frontDoor: string, authority: string): Promise<Socke
     };
     const closed = (): void =>
       fail(new Error(`the front door closed the connection for ${authority} without an answer`));
-    const read = (chunk: Buffer): void => {
-      head = Buffer.concat([head, chunk]);
+    // Reads by 'readable', so that the socket is left neither flowing nor paused for whoever takes it over.
+    const read = (): void => {
+      for (let chunk: unknown = socket.read(); chunk instanceof Buffer; chunk = socket.read()) {
+        head = Buffer.concat([head, chunk]);
+      }
       const end = head.indexOf('\r\n\r\n');
       if (end === -1 && head.length < HEADER_LIMIT_BYTES) return;
       const [statusLine = ''] = head.subarray(0, end).toString('latin1').split('\r\n');
@@ -51,11 +54,10 @@ export function openConnect(frontDoor: string, authority: string): Promise<Socke
         return;
       }
       stop();
-      socket.pause();
       if (end + 4 < head.length) socket.unshift(head.subarray(end + 4));
       resolve(socket);
     };
-    socket.on('data', read).on('error', fail).on('close', closed);
+    socket.on('readable', read).on('error', fail).on('close', closed);
     socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
   });
 }

@@ -80,10 +80,8 @@ function surprise(deployment: Deployment, expected: ReadonlySet<Service>): Promi
   return promise;
 }
 
-/** The last lines of everything that may have to do with it. */
+/** The last warnings and errors of everything that still runs. */
 function troubled(deployment: Deployment, ended: ReadonlySet<Service>): string[] {
-  return deployment
-    .services()
-    .filter((service) => !ended.has(service))
-    .flatMap((service) => ['', service.tail()]);
+  const running = deployment.services().filter((service) => !ended.has(service));
+  return running.map((service) => service.troubles()).filter((text) => text !== '');
 }

@@ -32,6 +32,8 @@ export interface Exit {
 export class ServiceFailure extends Error {}
 
 const TAIL_LINES = 12;
+const TROUBLE_LINES = 5;
+const LOUD: ReadonlySet<string> = new Set(['warn', 'error', 'fatal']);
 const LINE_LENGTH_MAX = 400;
 
 /**
@@ -46,6 +48,7 @@ export class Service {
   readonly #child: ChildProcess;
   readonly #log: WriteStream;
   readonly #tail: string[] = [];
+  readonly #troubles: string[] = [];
   #exit: Exit | undefined;
 
   constructor(spec: ServiceSpec, onLine: (line: LogLine) => void) {
@@ -99,23 +102,38 @@ export class Service {
 
   /** Its last lines, indented, for a message. */
   tail(): string {
-    if (this.#tail.length === 0) return `  ${this.name} printed nothing`;
-    return this.#tail.map((line) => `  ${this.name} | ${line}`).join('\n');
+    return this.#tail.length === 0 ? `  ${this.name} printed nothing` : this.#indented(this.#tail);
+  }
+
+  /** Its last warnings and errors, indented; empty when there were none. */
+  troubles(): string {
+    return this.#indented(this.#troubles);
   }
 
   failure(what: string): ServiceFailure {
     return new ServiceFailure(`${this.name} ${what}\n${this.tail()}`);
   }
 
+  #indented(lines: readonly string[]): string {
+    return lines.map((line) => `  ${this.name} | ${line}`).join('\n');
+  }
+
   #read(stream: Readable, onLine: (line: LogLine) => void): void {
     const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
     lines.on('line', (text) => {
       this.#log.write(`${text}\n`);
-      this.#tail.push(text.length > LINE_LENGTH_MAX ? `${text.slice(0, LINE_LENGTH_MAX)}...` : text);
-      if (this.#tail.length > TAIL_LINES) this.#tail.shift();
-      onLine(parseLine(this.name, text));
+      const line = parseLine(this.name, text);
+      const shown = text.length > LINE_LENGTH_MAX ? `${text.slice(0, LINE_LENGTH_MAX)}...` : text;
+      keep(this.#tail, shown, TAIL_LINES);
+      if (LOUD.has(line.level)) keep(this.#troubles, shown, TROUBLE_LINES);
+      onLine(line);
     });
   }
+}
+
+function keep(lines: string[], line: string, limit: number): void {
+  lines.push(line);
+  if (lines.length > limit) lines.shift();
 }
 
 export function describeExit({ code, signal }: Exit): string {
