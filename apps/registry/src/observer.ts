@@ -12,8 +12,6 @@ export class Observer {
   readonly #whenReady = Promise.withResolvers<void>();
   #server: GrpcServer | undefined;
   #ready = false;
-  /** The store was said to be away; say so when it is back. */
-  #said = false;
 
   constructor(telemetry: Telemetry) {
     this.#telemetry = telemetry;
@@ -23,7 +21,7 @@ export class Observer {
     return {
       onReport: (report) => this.#report(report),
       onOperation: (operation, outcome, tookMs) => this.#operation(operation, outcome, tookMs),
-      onReady: (ready, why) => this.#readyChanged(ready, why),
+      onReady: (ready) => this.#readyChanged(ready),
       onWatchLost: (detail) => {
         this.#telemetry.metrics.counter(METRIC.watchRestarts, { cause: 'lost' }).add();
         this.#telemetry.log.info(EVENT.watchRestarted, { detail });
@@ -45,11 +43,10 @@ export class Observer {
     return this.#whenReady.promise;
   }
 
-  #readyChanged(ready: boolean, why: string): void {
+  #readyChanged(ready: boolean): void {
     this.#ready = ready;
     this.#server?.setServing(ready);
     if (ready) this.#whenReady.resolve();
-    else if (this.#said) this.#telemetry.log.warn(EVENT.storeUnreachable, { detail: why });
   }
 
   #operation(operation: StoreOperation['type'], result: StoreOutcome['status'], tookMs: number): void {
@@ -80,7 +77,6 @@ export class Observer {
       case 'replicaLeaseLost':
         return log.warn(EVENT.leaseLost, { whose: 'this replica' });
       case 'storeAnswers':
-        this.#said = false;
         return log.info(EVENT.storeRecovered, { epoch: report.stamp.epoch, revision: report.stamp.revision });
       case 'storeFailing':
         return this.#storeFailing(report.detail);
@@ -94,10 +90,7 @@ export class Observer {
     }
   }
 
-  /** One line for one outage, however many operations fail in it. */
   #storeFailing(detail: string): void {
-    if (this.#said) return;
-    this.#said = true;
     const remedy = 'start the store or correct store.endpoints; this registry keeps trying';
     this.#telemetry.log.error(EVENT.storeUnreachable, { detail, remedy });
   }

@@ -74,8 +74,14 @@ export class Acquires {
       session,
       `acquire ${request.request}`,
       (pending) => this.#attempt(grant, pending),
-      () => this.#unavailable(grant, `the store at ${this.#parts.reactor.config.storeName} does not answer`),
+      (pending) => this.#giveUp(grant, pending),
     );
+  }
+
+  /** A try that is still on its way has an unknown outcome for good. */
+  #giveUp(grant: Grant, pending: Pending): void {
+    if (pending.busy) this.#parts.seats.soften(grant.session);
+    this.#unavailable(grant, `the store at ${this.#parts.reactor.config.storeName} does not answer`);
   }
 
   #attempt(grant: Grant, pending: Pending): void {

@@ -17,7 +17,10 @@ const RAISE_INTERVAL_MS = 10_000;
 export class EpochKeeper {
   readonly #reactor: Reactor;
   readonly #view: ClusterView;
+  /** Least epoch that may be in force. */
   #required = FIRST_EPOCH;
+  /** Greatest epoch that the store was seen at, and a revision at which it was. */
+  #seen: Stamp = { epoch: 0n, revision: 0n };
   #writing = false;
   #attempts = 0;
   #raisedAt: Instant | undefined;
@@ -35,28 +38,44 @@ export class EpochKeeper {
 
   /** The store was restored: what comes from now on has a greater epoch than anything before. Returns it. */
   raise(): bigint {
-    const seen = this.#view.epoch ?? 0n;
-    this.#required = (seen > this.#required ? seen : this.#required) + 1n;
+    this.above(this.#view.epoch ?? FIRST_EPOCH);
+    this.#required += 1n;
+    this.#seen = { epoch: 0n, revision: 0n };
     this.#raisedAt = this.#reactor.now;
     return this.#required;
   }
 
-  /**
-   * Compares what a root proxy has seen with what the store answered after that. Returns why the store must have been
-   * restored, or undefined.
-   */
+  /** Why the store must have been restored, given what a root proxy had seen before the store answered; or undefined. */
   contradiction(seen: Stamp, epoch: bigint, revision: bigint): string | undefined {
-    if (this.#raisedAt !== undefined && this.#reactor.now - this.#raisedAt < RAISE_INTERVAL_MS) return undefined;
-    if (seen.epoch > epoch) {
-      this.#required = seen.epoch;
-      return `epoch ${seen.epoch} was seen, the store is at ${epoch}`;
-    }
-    if (seen.epoch === epoch && seen.revision > revision) return `revision ${seen.revision} was seen, the store is at ${revision}`;
-    return undefined;
+    if (seen.epoch > epoch) return `epoch ${seen.epoch} was seen, the store is at ${epoch}`;
+    if (seen.epoch < epoch || seen.revision <= revision) return undefined;
+    return `revision ${seen.revision} was seen, the store is at ${revision}`;
+  }
+
+  /** A linearizable read found this epoch. */
+  saw(epoch: bigint, revision: bigint): void {
+    if (epoch > this.#seen.epoch) this.#seen = { epoch, revision };
+    this.above(epoch);
+  }
+
+  /** Whether the view, just listed, has an older epoch than it had at an earlier revision. */
+  wentBack(): boolean {
+    return this.#view.revision >= this.#seen.revision && (this.#view.epoch ?? 0n) < this.#seen.epoch;
+  }
+
+  /** Whether a root proxy's word may raise the epoch now. */
+  mayRaise(): boolean {
+    return this.#raisedAt === undefined || this.#reactor.now - this.#raisedAt >= RAISE_INTERVAL_MS;
+  }
+
+  /** The next raise has to go above this epoch. */
+  above(epoch: bigint): void {
+    if (epoch > this.#required) this.#required = epoch;
   }
 
   /** Writes the epoch if it is missing or too low; called whenever the view changed. */
   ensure(): void {
+    this.saw(this.#view.epoch ?? 0n, this.#view.revision);
     if (this.current !== undefined || this.#writing || this.#required >= LAST_EPOCH) return;
     this.#writing = true;
     const compares = [{ key: EPOCH_KEY, target: 'mod', equals: this.#view.epochModRevision }] as const;

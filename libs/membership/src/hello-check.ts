@@ -7,7 +7,7 @@ import type { SessionIdentity } from './types.ts';
 /** Version of the session protocol spoken here. */
 export const PROTOCOL_VERSION = 1;
 
-const MAX_SOFTWARE_LENGTH = 128;
+const SOFTWARE = /^[\x20-\x7e]{0,128}$/;
 /** So far below the end that no proxy's word can use the epochs up. */
 const MAX_TOLD_EPOCH = LAST_EPOCH - 1_024n;
 
@@ -34,7 +34,7 @@ export function checkHello(hello: Hello, identity: SessionIdentity): CheckedHell
   if (!isInstanceNonce(nonce)) return invalid('instance_nonce: 1 to 64 of letters, digits and ._:-');
   if (!isAddress(peerAddress)) return invalid(`peer_address ${quote(peerAddress)}: host:port wanted`);
   if (!isAddress(tunnelAddress)) return invalid(`tunnel_address ${quote(tunnelAddress)}: host:port wanted`);
-  if (software.length > MAX_SOFTWARE_LENGTH) return invalid(`software: at most ${MAX_SOFTWARE_LENGTH} characters`);
+  if (!SOFTWARE.test(software)) return invalid('software: at most 128 printable ASCII characters');
   const newestStamp = newest(hello.newestStamp, incarnation);
   if (newestStamp !== undefined && newestStamp.epoch > MAX_TOLD_EPOCH) return invalid('newest_stamp: no such epoch');
   return { version: PROTOCOL_VERSION, proxy, nonce, peerAddress, tunnelAddress, generation, software, incarnation, newestStamp };

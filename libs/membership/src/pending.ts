@@ -8,7 +8,7 @@ export interface Pending {
   /** Starts one try; called when none is running. */
   readonly attempt: (pending: Pending) => void;
   /** The time is over: answer that the outcome is open. A try may still be running. */
-  readonly giveUp: () => void;
+  readonly giveUp: (pending: Pending) => void;
   attempts: number;
   busy: boolean;
 }
@@ -22,13 +22,13 @@ export class PendingRequests {
   }
 
   /** A second request of the same name is passed over: the first one's answer answers it. */
-  add(session: Session, name: string, attempt: (pending: Pending) => void, giveUp: () => void): void {
+  add(session: Session, name: string, attempt: (pending: Pending) => void, giveUp: (pending: Pending) => void): void {
     const { membership } = session;
     if (membership === undefined || membership.pending.has(name)) return;
     const pending: Pending = { name, attempt, giveUp, attempts: 0, busy: false };
     membership.pending.set(name, pending);
     this.#reactor.after(untilName(session, name), this.#reactor.config.requestTimeoutMs, () => {
-      if (this.finish(session, pending)) giveUp();
+      if (this.finish(session, pending)) giveUp(pending);
     });
     attempt(pending);
   }

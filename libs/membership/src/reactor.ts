@@ -1,6 +1,6 @@
 import { assert } from './assert.ts';
 import { Deadlines } from './deadlines.ts';
-import type { KeyValue, StoreOperation, StoreOutcome, TxnOperation, TxnResult, StoreHeader } from './store.ts';
+import type { KeyValue, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation, TxnResult } from './store.ts';
 import type { Instant } from './time.ts';
 import { Timeline } from './timeline.ts';
 import type { TimelineMark } from './timeline.ts';
@@ -36,6 +36,7 @@ export class Reactor {
   #operation = 0;
   #inFlight = 0;
   #failuresInRow = 0;
+  #lastFailure = '';
 
   constructor(config: RegistryConfig, now: Instant) {
     this.config = config;
@@ -96,13 +97,13 @@ export class Reactor {
     this.#asked.delete(operation);
     this.#inFlight -= 1;
     this.#note(outcome);
-    if (outcome.status === 'done' && outcome.result.type !== 'leaseRevoke' && outcome.result.type !== 'leaseGrant') {
-      if (!this.timeline.answered(outcome.header, asked.mark)) {
-        this.onRestored(`revision ${outcome.header.revision} after ${asked.mark.highWater}`);
-      }
-    }
-    asked.done(outcome);
+    asked.done(this.#checkHistory(outcome, asked.mark));
     this.#sendWaiting();
+  }
+
+  /** The store has shown, otherwise than by an operation, that it answers. */
+  heardFromStore(): void {
+    this.#failuresInRow = 0;
   }
 
   get operationsInFlight(): number {
@@ -113,9 +114,24 @@ export class Reactor {
     return this.#line.length - this.#lineStart;
   }
 
+  /** Why the last operation without an answer got none. */
+  get lastFailure(): string {
+    return this.#lastFailure;
+  }
+
   /** Store operations in a row that got no answer. */
   get failuresInRow(): number {
     return this.#failuresInRow;
+  }
+
+  /** What was done to a store that went back in time counts as unknown. */
+  #checkHistory(outcome: StoreOutcome, mark: TimelineMark): StoreOutcome {
+    if (outcome.status !== 'done' || !isLinearizable(outcome.result)) return outcome;
+    const verdict = this.timeline.answered(outcome.header, mark);
+    if (verdict === 'sound') return outcome;
+    const detail = `revision ${outcome.header.revision} after ${mark.highWater}`;
+    if (verdict === 'back') this.onRestored(detail);
+    return { status: 'unknown', detail: `the store was restored meanwhile: ${detail}` };
   }
 
   #sendWaiting(): void {
@@ -145,13 +161,18 @@ export class Reactor {
     const answered = outcome.status === 'failed' && outcome.cause !== 'unavailable';
     if (answered) return;
     this.#failuresInRow += 1;
-    if (this.#failuresInRow === 1) this.report({ type: 'storeFailing', detail: outcome.detail });
+    this.#lastFailure = outcome.detail;
   }
 }
 
 /** The key a `get` step found; steps are numbered from 0 in the branch that ran. */
 export function found(result: TxnResult, step: number): KeyValue | undefined {
   return result.steps[step];
+}
+
+/** etcd answers lease requests from the member's own state, whose revision may lag. */
+function isLinearizable(result: StoreResult): boolean {
+  return result.type === 'txn' || result.type === 'range';
 }
 
 function zeroCounters(): Record<RegistryCounter, number> {

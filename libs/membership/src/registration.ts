@@ -31,7 +31,8 @@ export interface RegistrationParts {
 interface RegistrationTxn extends Omit<TxnOperation, 'type'> {
   /** Leases the transaction puts keys under. */
   readonly leases: readonly LeaseId[];
-  readonly done: (outcome: Extract<TxnOutcome, { readonly status: 'done' }>) => void;
+  /** Whether the next step may follow at once. */
+  readonly done: (outcome: Extract<TxnOutcome, { readonly status: 'done' }>) => boolean;
 }
 
 /** Attempts that follow each other at once, before pauses begin: contention is over in fewer. */
@@ -64,7 +65,8 @@ export class Registration {
       expected: undefined,
       rival: undefined,
       member: undefined,
-      revoked: new Set(),
+      lapsed: undefined,
+      era: 0,
       lease: undefined,
       contested: false,
       lastProblem: '',
@@ -89,10 +91,23 @@ export class Registration {
 
   /** A new replica lease: seats taken under the old one are gone. */
   retake(): void {
-    for (const session of this.#parts.sessions.all()) {
-      if (session.state.kind === 'registering') session.state.seat = undefined;
-    }
+    this.#voidReads();
     this.stepAll();
+  }
+
+  /** The store was restored: what was read of it before is void. */
+  restored(): void {
+    this.#voidReads();
+  }
+
+  #voidReads(): void {
+    for (const { state } of this.#parts.sessions.all()) {
+      if (state.kind !== 'registering') continue;
+      state.seat = undefined;
+      state.expected = undefined;
+      state.lapsed = undefined;
+      state.era += 1;
+    }
   }
 
   /** Session keys changed: rivals may be gone. */
@@ -113,13 +128,14 @@ export class Registration {
   step(session: Session): void {
     const { state } = session;
     if (state.kind !== 'registering' || state.busy || state.rival !== undefined) return;
-    if (this.#parts.lease.id === undefined || this.#parts.epoch.current === undefined) return;
+    const epoch = this.#parts.epoch.current;
+    if (this.#parts.lease.id === undefined || epoch === undefined) return;
     if (state.seat === undefined) return this.#takeSeat(session, state);
     if (state.member === undefined) {
       return state.lease === undefined ? this.#grantLease(session, state) : this.#recordMember(session, state, state.lease);
     }
     const member = readMember(state.hello.proxy, state.member);
-    if (member !== undefined && isResumable(member, state.hello)) return this.#resume(session, state, member);
+    if (member !== undefined && isResumable(member, state.hello, epoch)) return this.#resume(session, state, member);
     return this.#displace(session, state, state.member);
   }
 
@@ -142,10 +158,10 @@ export class Registration {
       failure: [{ type: 'get', key: sessionKey(proxy) }, ...reads],
       leases: put.type === 'put' ? [put.lease] : [],
       done: ({ header, result }) => {
-        this.#checkHistory(state.hello, decodeEpoch(found(result, 2)?.value ?? ''), header.revision);
         state.member = found(result, 1);
         if (result.succeeded) state.seat = { modRevision: header.revision };
         else this.#seatSeen(session, state, found(result, 0));
+        return this.#believes(state, decodeEpoch(found(result, 2)?.value ?? '') ?? 0n, header.revision) && result.succeeded;
       },
     });
   }
@@ -196,11 +212,11 @@ export class Registration {
   /** Revoking the lease takes the member record and its claims together; a record without a lease is deleted. */
   #displace(session: Session, state: Registering, member: KeyValue): void {
     const { lease, createRevision, key } = member;
-    if (lease !== 0n && !state.revoked.has(lease)) {
+    if (lease !== 0n && state.lapsed !== lease) {
       return this.#request(session, state, { type: 'leaseRevoke', lease }, (outcome) => {
-        const gone = outcome.status === 'done' || (outcome.status === 'failed' && outcome.cause === 'lease-not-found');
-        if (!gone) return this.#failed(session, state, outcome, []);
-        state.revoked.add(lease);
+        const lapsed = outcome.status === 'failed' && outcome.cause === 'lease-not-found';
+        if (outcome.status !== 'done' && !lapsed) return this.#failed(session, state, outcome, []);
+        if (lapsed) state.lapsed = lease;
         state.member = undefined;
         this.step(session);
       });
@@ -297,36 +313,41 @@ export class Registration {
       ],
       leases,
       done: ({ header, result }) => {
-        if (result.succeeded) return written(header.revision);
+        if (result.succeeded) {
+          written(header.revision);
+          return true;
+        }
         this.#seatSeen(session, state, found(result, 0));
         state.member = found(result, 1);
+        return false;
       },
     });
   }
 
-  #txn(
-    session: Session,
-    state: Registering,
-    txn: RegistrationTxn,
-  ): void {
-    state.busy = true;
+  #txn(session: Session, state: Registering, txn: RegistrationTxn): void {
+    const { era } = state;
     const { compares, success, failure } = txn;
+    state.busy = true;
     this.#reactor.txn({ compares, success, failure }, (outcome) => {
       state.busy = false;
       if (session.state !== state) return;
+      if (state.era !== era) return this.#again(session, state);
       if (outcome.status !== 'done') return this.#failed(session, state, outcome, txn.leases);
-      txn.done(outcome);
+      const goOn = txn.done(outcome);
       if (session.state !== state) return;
-      if (outcome.result.succeeded) this.step(session);
+      if (goOn) this.step(session);
       else this.#again(session, state);
     });
   }
 
   #request(session: Session, state: Registering, request: StoreOperation, done: (outcome: StoreOutcome) => void): void {
+    const { era } = state;
     state.busy = true;
     this.#reactor.request(request, (outcome) => {
       state.busy = false;
-      if (session.state === state) done(outcome);
+      if (session.state !== state) return;
+      if (state.era === era) done(outcome);
+      else this.#again(session, state);
     });
   }
 
@@ -360,19 +381,29 @@ export class Registration {
     this.#parts.sessions.refuse(session, 'store-unavailable', detail);
   }
 
-  #checkHistory(hello: CheckedHello, epoch: bigint | undefined, revision: bigint): void {
-    if (hello.newestStamp === undefined || epoch === undefined) return;
-    const detail = this.#parts.epoch.contradiction(hello.newestStamp, epoch, revision);
-    if (detail !== undefined) this.#reactor.onRestored(`proxy ${hello.proxy}: ${detail}`);
+  /** Whether the store has reached what the root proxy has seen. If not, it was restored; the seat waits for the raised epoch. */
+  #believes(state: Registering, epoch: bigint, revision: bigint): boolean {
+    const { newestStamp, proxy } = state.hello;
+    this.#parts.epoch.saw(epoch, revision);
+    const detail = newestStamp && this.#parts.epoch.contradiction(newestStamp, epoch, revision);
+    if (detail === undefined) return true;
+    state.seat = undefined;
+    state.expected = undefined;
+    state.lastProblem = `the store was restored from a backup: ${detail}`;
+    if (newestStamp !== undefined && this.#parts.epoch.mayRaise()) {
+      this.#parts.epoch.above(newestStamp.epoch);
+      this.#reactor.onRestored(`proxy ${proxy}: ${detail}`);
+    }
+    return false;
   }
 }
 
 /**
- * The same process, and nothing newer was ever given to it. (A store restored from a backup may hold an older
- * incarnation of the same instance; agents have seen the newer one, so it gets a new one.)
+ * The same process, registered in this epoch: what a store that was restored from a backup says of earlier ones is
+ * older than what agents have seen.
  */
-function isResumable(member: MemberEntry, hello: CheckedHello): boolean {
-  return member.record.nonce === hello.nonce && member.kv.lease !== 0n && member.incarnation >= hello.incarnation;
+function isResumable(member: MemberEntry, hello: CheckedHello, epoch: bigint): boolean {
+  return member.record.nonce === hello.nonce && member.kv.lease !== 0n && member.record.epoch === epoch;
 }
 
 export function memberRecord(hello: CheckedHello, epoch: bigint, draining: boolean): MemberRecord {

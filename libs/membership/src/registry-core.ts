@@ -4,6 +4,7 @@ import { ClusterView } from './cluster-view.ts';
 import type { ViewChanges } from './cluster-view.ts';
 import { Departures } from './departure.ts';
 import { EpochKeeper } from './epoch-keeper.ts';
+import { toFence } from './fence.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { checkHello } from './hello-check.ts';
 import type { Hello, SessionRequest } from './messages.ts';
@@ -47,6 +48,9 @@ export class RegistryCore {
   /** The next list is that of a restored store: what it lacks is gone, whatever the revisions say. */
   #restored = false;
   #wasReady = false;
+  #everReady = false;
+  /** The store was reported as failing and has not been ready since. */
+  #outage = false;
   #stopping = false;
 
   constructor(config: RegistryConfig, now: Instant) {
@@ -141,6 +145,7 @@ export class RegistryCore {
       case 'storeReplied':
         return this.#reactor.replied(event.operation, event.outcome);
       case 'leaseKeptAlive':
+        this.#reactor.heardFromStore();
         this.#lease.keptAlive(event.lease, event.sentAt, event.ttlMs);
         return this.#heartbeats.acknowledged(event.lease, event.sentAt, event.ttlMs);
       case 'watchOpened':
@@ -250,15 +255,15 @@ export class RegistryCore {
   }
 
   #listed(kvs: readonly KeyValue[], revision: bigint): void {
-    if (!this.#restored && this.#view.contradictedBy(kvs)) {
+    const contradicted = this.#view.contradictedBy(kvs);
+    const changes = this.#view.replace(kvs, revision);
+    if (!this.#restored && (contradicted || this.#epoch.wentBack())) {
       this.#noteRestore('the list contradicts what was seen before');
     }
-    const restored = this.#restored;
+    if (this.#restored) this.#feed.restart();
     this.#restored = false;
-    const changes = this.#view.replace(kvs, revision);
-    if (restored) this.#feed.restart();
     this.#apply(changes);
-    for (const session of this.#sessions.all()) this.#inspectMember(session, restored);
+    for (const session of this.#sessions.all()) this.#inspectMember(session);
   }
 
   #advanced(events: readonly StoreEvent[], revision: bigint): void {
@@ -269,18 +274,23 @@ export class RegistryCore {
     for (const key of changes.malformed) this.#reactor.report({ type: 'malformedRecord', key });
     this.#feed.changed(changes);
     this.#epoch.ensure();
-    for (const proxy of changes.members) for (const session of this.#sessions.of(proxy)) this.#inspectMember(session, false);
+    if (changes.epoch) for (const session of this.#sessions.all()) this.#inspectMember(session);
+    for (const proxy of changes.members) for (const session of this.#sessions.of(proxy)) this.#inspectMember(session);
     this.#seats.inspect(changes.sessions);
     this.#registration.inspect(changes.sessions);
   }
 
-  /** Evicts a session whose member record is gone. A view from before the registration says nothing. */
-  #inspectMember(session: Session, restored: boolean): void {
+  /**
+   * Evicts a session whose member record is gone, or from an epoch before a restore: incarnations and tokens have to
+   * go on above all that were ever given. A view from before the registration says nothing.
+   */
+  #inspectMember(session: Session): void {
     const { attached } = session;
     if (attached === undefined) return;
+    const { epoch = 0n } = this.#view;
+    if (toFence(attached.incarnation).epoch < epoch) return this.#sessions.evict(session, 'the store was restored from a backup');
     if (this.#view.member(attached.hello.proxy)?.incarnation === attached.incarnation) return;
-    if (!restored && this.#view.revision < attached.createRevision) return;
-    this.#sessions.evict(session, restored ? 'the store was restored from a backup' : 'the member record is gone');
+    if (this.#view.revision >= attached.createRevision) this.#sessions.evict(session, 'the member record is gone');
   }
 
   #storeRestored(detail: string): void {
@@ -292,6 +302,7 @@ export class RegistryCore {
   #noteRestore(detail: string): void {
     this.#restored = true;
     this.#reactor.count('restores');
+    this.#registration.restored();
     this.#reactor.report({ type: 'storeRestored', detail, epoch: this.#epoch.raise() });
   }
 
@@ -318,13 +329,24 @@ export class RegistryCore {
 
   #turnEnded(): void {
     if (this.#epoch.current !== undefined) this.#feed.flush();
+    this.#noteOutage();
     const ready = this.#whyNotReady() === '';
     if (ready === this.#wasReady) return;
     this.#wasReady = ready;
     if (!ready) return;
+    this.#everReady = true;
+    this.#outage = false;
     this.#reactor.report({ type: 'storeAnswers', stamp: this.#view.stamp });
     this.#registration.stepAll();
     for (const session of this.#sessions.all()) this.#pending.resume(session);
+  }
+
+  /** One report for one outage, however many operations fail in it; before the store ever answered, at the first. */
+  #noteOutage(): void {
+    const tolerated = this.#everReady ? FAILURES_MEAN_DOWN : 1;
+    if (this.#outage || this.#stopping || this.#reactor.failuresInRow < tolerated) return;
+    this.#outage = true;
+    this.#reactor.report({ type: 'storeFailing', detail: this.#reactor.lastFailure });
   }
 
   #whyNotReady(): string {

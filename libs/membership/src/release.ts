@@ -1,4 +1,3 @@
-import { readClaim } from './cluster-view.ts';
 import { toFence } from './fence.ts';
 import { quote } from './hello-check.ts';
 import { isLeafId } from './ids.ts';
@@ -7,7 +6,6 @@ import type { ClaimSlot } from './keys.ts';
 import type { ReleaseRequest } from './messages.ts';
 import type { Pending, PendingRequests } from './pending.ts';
 import type { Reactor } from './reactor.ts';
-import { found } from './reactor.ts';
 import { encodeEpoch } from './records.ts';
 import type { Attached, Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -29,10 +27,9 @@ interface Giving {
  * Deletes claim records, each only while it has the token of the release: a late or repeated one can never hurt a
  * successor.
  *
- *     If create(claim)==t && epoch==e(t)   Then Delete   Else Get(claim)
+ *     If create(claim)==t && epoch==e(t)   Then Delete
  *
- * A claim that outlived a restore of the store has a token of an earlier epoch; it is recognised in what the failed
- * transaction read, and deleted by its mod revision.
+ * A token of an earlier epoch has nothing left to release: that claim went when its root proxy registered again.
  */
 export class Releases {
   readonly #parts: ReleaseParts;
@@ -65,13 +62,10 @@ export class Releases {
 
   #attempt(giving: Giving, pending: Pending, compares: readonly Compare[]): void {
     const key = claimKey(giving.slot);
-    const txn = { compares, success: [{ type: 'delete', key }], failure: [{ type: 'get', key }] } as const;
+    const txn = { compares, success: [{ type: 'delete', key }], failure: [] } as const;
     this.#parts.pending.txn(giving.session, pending, txn, (outcome) => {
-      if (outcome.status !== 'done') return this.#parts.pending.again(giving.session, pending);
-      const kv = outcome.result.succeeded ? undefined : found(outcome.result, 0);
-      const claim = kv && readClaim(giving.slot, kv);
-      if (claim?.token !== giving.request.token) return this.#done(giving, pending, outcome.result.succeeded);
-      return this.#attempt(giving, pending, [{ key, target: 'mod', equals: claim.kv.modRevision }]);
+      if (outcome.status === 'done') this.#done(giving, pending, outcome.result.succeeded);
+      else this.#parts.pending.again(giving.session, pending);
     });
   }
 

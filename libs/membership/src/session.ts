@@ -45,8 +45,10 @@ export interface Registering {
   rival: SessionEntry | undefined;
   /** The member key as last read. */
   member: KeyValue | undefined;
-  /** Leases of older instances that were revoked already. */
-  readonly revoked: Set<LeaseId>;
+  /** The lease of an older instance's record, when the store said that it knows no such lease. */
+  lapsed: LeaseId | undefined;
+  /** Rises when the store was restored or the replica lease was lost: answers to what was asked before are void. */
+  era: number;
   lease: LeaseLife | undefined;
   /** The grace for a rival to go is running. */
   contested: boolean;

@@ -23,12 +23,15 @@ export class Timeline {
     if (revision > this.#highWater) this.#highWater = revision;
   }
 
-  /** Takes the header of a linearizable answer. False: the store went back. Answers to requests from before a reset prove nothing. */
-  answered(header: StoreHeader, mark: TimelineMark): boolean {
-    if (mark.generation !== this.#generation) return true;
-    if (header.revision < mark.highWater) return false;
+  /**
+   * Takes the header of a linearizable answer. `back`: the store went back in time. `void`: the request was sent before that
+   * was noticed, so nothing may be concluded from its answer.
+   */
+  answered(header: StoreHeader, mark: TimelineMark): 'sound' | 'back' | 'void' {
+    if (mark.generation !== this.#generation) return 'void';
+    if (header.revision < mark.highWater) return 'back';
     this.saw(header.revision);
-    return true;
+    return 'sound';
   }
 
   /** History starts anew. */

@@ -64,13 +64,15 @@ export class WatchCursor {
 
   opened(watch: number): void {
     if (this.#state.kind !== 'watching' || this.#state.watch !== watch) return;
+    if (this.#state.opened) return;
     this.#state.opened = true;
     this.#failures = 0;
+    this.#confirm(watch);
   }
 
   advanced(watch: number, events: readonly StoreEvent[], revision: bigint): void {
     if (this.#state.kind !== 'watching' || this.#state.watch !== watch) return;
-    this.#state.opened = true;
+    this.opened(watch);
     this.#reactor.timeline.saw(revision);
     if (revision < this.#next) return;
     this.#next = revision + 1n;
@@ -105,15 +107,25 @@ export class WatchCursor {
     this.#reactor.txn({ compares: [], success: [{ type: 'get', key: EPOCH_KEY }], failure: [] }, (outcome) => {
       if (step !== this.#step) return;
       if (outcome.status !== 'done') return this.#pause(() => this.#probe());
-      if (this.#sameHistory(outcome.header)) return this.#open();
+      if (this.#sameHistory(outcome.header, this.#next - 1n)) return this.#open();
       this.restart('the store may have been replaced while the watch was down');
     });
   }
 
+  /** A watch that was opened on a restored store may wait for revisions that were told already, and be silent about new ones. */
+  #confirm(watch: number): void {
+    const told = this.#next - 1n;
+    this.#reactor.txn({ compares: [], success: [{ type: 'get', key: EPOCH_KEY }], failure: [] }, (outcome) => {
+      if (this.#state.kind !== 'watching' || this.#state.watch !== watch) return;
+      if (outcome.status !== 'done') this.#reactor.after('watch', this.#reactor.config.retryMaxMs, () => this.#confirm(watch));
+      else if (!this.#sameHistory(outcome.header, told)) this.restart('the store may have been replaced while the watch was opened');
+    });
+  }
+
   /** Same cluster and raft term as when we listed: nothing can have been restored in between. */
-  #sameHistory(header: StoreHeader): boolean {
+  #sameHistory(header: StoreHeader, told: bigint): boolean {
     const anchor = this.#anchor;
-    return anchor?.cluster === header.cluster && anchor.term === header.term && header.revision >= this.#next - 1n;
+    return anchor?.cluster === header.cluster && anchor.term === header.term && header.revision >= told;
   }
 
   #list(): void {
