@@ -206,6 +206,14 @@ test('a store that is full refuses writes until there is room again', () => {
   put(store, 'k');
 });
 
+test('history gives way before writes are refused', () => {
+  const store = storeWith({ quotaBytes: 100_000, keepRevisions: 10_000 });
+  const value = new Uint8Array(1_000);
+  for (let index = 0; index < 1_000; index += 1) must(store.put({ key: key(`k${index % 10}`), value }, 0));
+  assert.ok(store.sizeBytes < 100_000);
+  assert.ok(store.revision - store.compactRevision > 10n, 'some history is left');
+});
+
 test('nested transactions share one bound of operations', () => {
   const store = storeWith({ maxTxnOps: 4 });
   const puts = (count: number, prefix: string) =>

@@ -33,7 +33,7 @@ export interface StoreConfig {
   readonly maxTxnOps?: number;
   /** Writes are refused with noSpace once the store holds this much. Default: no bound. */
   readonly quotaBytes?: number;
-  /** History beyond this many revisions is compacted, an eighth more at a time. Default: kept. */
+  /** History beyond this many revisions is compacted, an eighth more at a time; sooner when space runs out. Default: kept. */
   readonly keepRevisions?: number;
   /** History older than this is compacted, an eighth more at a time. Default: kept. */
   readonly keepMs?: number;
@@ -69,6 +69,8 @@ export function replayState(record: StoreRecord, now: Instant): StoreState {
 
 const ALL_KEYS = { kind: 'span', from: key(''), to: undefined } as const;
 const SLACK_DIVISOR = 8;
+/** From this share of the quota on, history is halved with every write until there is room. */
+const CROWDED_SHARE = 0.75;
 
 /**
  * etcd's key-value store in memory: revisions, transactions, leases, watches. Performs no I/O and reads no clock. Every answer is
@@ -258,11 +260,14 @@ export class Store {
     return undefined;
   }
 
+  /** Keeps history within its bounds. Where it may be compacted at all, it gives way before a write has to be refused. */
   #compactByCount(): void {
     const keep = this.#config.keepRevisions;
     if (keep === undefined) return;
-    const excess = this.#keyspace.history.length - 1 - keep;
-    if (excess > Math.ceil(keep / SLACK_DIVISOR)) this.#compact(this.revision - BigInt(keep));
+    const past = this.#keyspace.history.length - 1;
+    const crowded = this.sizeBytes > (this.#config.quotaBytes ?? Infinity) * CROWDED_SHARE;
+    if (crowded && past > 0) this.#compact(this.revision - BigInt(Math.min(keep, Math.floor(past / 2))));
+    else if (past - keep > Math.ceil(keep / SLACK_DIVISOR)) this.#compact(this.revision - BigInt(keep));
   }
 
   #nextAgeCompaction(): Instant | undefined {

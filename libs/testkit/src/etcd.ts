@@ -12,6 +12,8 @@ export interface EtcdOptions {
   readonly heartbeatIntervalMs?: number;
   /** Default 100 for one etcd, 500 for a cluster, so that a busy machine does not lose its leader. */
   readonly electionTimeoutMs?: number;
+  /** Sync to the disk before answering, as in production. Default false: tests are faster, and only a power cut would tell. */
+  readonly durable?: boolean;
   /** Further command-line flags, e.g. `--quota-backend-bytes=16777216`. */
   readonly flags?: readonly string[];
   /** How long a start may take until /health says true. Default 15_000. */
@@ -44,6 +46,7 @@ export interface EtcdCluster {
 }
 
 const DEBIAN_PACKAGE = { etcd: 'etcd-server', etcdctl: 'etcd-client' } as const;
+const DEFAULTS = { durable: false, flags: [], startTimeoutMs: 15_000 };
 const START_ATTEMPTS = 5;
 const HEALTH_ATTEMPT_MS = 500;
 const HEALTH_PAUSE_MS = 15;
@@ -82,7 +85,7 @@ export async function startEtcdCluster(size: number, options: EtcdOptions = {}):
 }
 
 async function startWithRetry(size: number, options: EtcdOptions): Promise<readonly EtcdProcess[]> {
-  const settings = { heartbeatIntervalMs: 10, electionTimeoutMs: 100, flags: [], startTimeoutMs: 15_000, ...options };
+  const settings = { heartbeatIntervalMs: 10, electionTimeoutMs: 100, ...DEFAULTS, ...options };
   for (let attempt = 1; ; attempt += 1) {
     const members = (await planMembers(size, settings)).map((plan) => new Member(plan));
     try {
@@ -201,7 +204,7 @@ function flags(plan: MemberPlan, program: string): readonly string[] {
     `--election-timeout=${plan.options.electionTimeoutMs}`,
     '--logger=zap',
     '--log-level=warn',
-    ...(knowsNoFsync(program) ? ['--unsafe-no-fsync'] : []),
+    ...(!plan.options.durable && knowsNoFsync(program) ? ['--unsafe-no-fsync'] : []),
     ...plan.options.flags,
   ];
 }
