@@ -57,17 +57,19 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
     steering: config.steering,
     nodes: config.nodes.map(({ name }) => name),
   });
+  const leave = async (): Promise<void> => {
+    telemetry.log.info(EVENT.serviceStopping);
+    await agent.leave(config.drain.deadlineMs);
+    tls.close();
+    await ops.close();
+    telemetry.log.info(EVENT.serviceStopped);
+    await telemetry.shutdown();
+  };
+  let stopped: Promise<void> | undefined;
   return {
     opsPort: ops.port,
     status: () => agent.status(),
-    stop: async () => {
-      telemetry.log.info(EVENT.serviceStopping);
-      await agent.leave(config.drain.deadlineMs);
-      tls.close();
-      await ops.close();
-      telemetry.log.info(EVENT.serviceStopped);
-      await telemetry.shutdown();
-    },
+    stop: () => (stopped ??= leave()),
   };
 }
 

@@ -186,6 +186,13 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
     assert.deepEqual([end.kind, end.sentBytes, end.receivedBytes], ['clean', 8, 6]);
   });
 
+  test('still serves a dial that was on its way when it began to leave', async () => {
+    const stopped = agent.agent.stop();
+    const result = await outcome({ node: 'echo', port: 7 });
+    assert.equal(result.code, OutcomeCode.OUTCOME_CODE_CONNECTED);
+    await soon(stopped, 'the agent to stop');
+  });
+
   test('resets open connections at the drain deadline', async () => {
     request({ node: 'echo', port: 7 });
     const { frames } = await root.carried();

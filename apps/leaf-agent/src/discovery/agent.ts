@@ -16,6 +16,7 @@ import { randomUUID } from 'node:crypto';
 import { DeadlineTimer } from '../deadline-timer.ts';
 import { isAgentId, isFencingToken, isIncarnation, isTunnelId } from '../ids.ts';
 import { Journal } from '../telemetry/journal.ts';
+import type { DialFacts } from '../telemetry/journal.ts';
 import { AgentTunnel } from '../tunnel/agent-tunnel.ts';
 import type { DiscoveryMessage, TunnelEnd } from '../tunnel/agent-tunnel.ts';
 import { attach } from '../tunnel/attach.ts';
@@ -76,6 +77,9 @@ export class DiscoveryAgent {
 
   /** Leaves every proxy in order; resolves when all are left, a little after the deadline at the latest. */
   async leave(deadlineMs: number): Promise<void> {
+    const span = this.#ports.telemetry.tracing.startSpan(SPAN.drain, {
+      attributes: { [ATTRIBUTE.agent]: this.#config.agent, [ATTRIBUTE.leaf]: this.#config.leaf },
+    });
     const left = Promise.withResolvers<void>();
     this.#left = left.resolve;
     this.#handle({ type: 'leaveRequested', deadlineMs });
@@ -85,6 +89,7 @@ export class DiscoveryAgent {
     clearTimeout(timer);
     this.#timer.set(undefined);
     this.#reporter.stop();
+    span.end();
     this.#ports.telemetry.log.info(EVENT.drainFinished);
   }
 
@@ -101,6 +106,7 @@ export class DiscoveryAgent {
     }
     const status = this.#discovery.status();
     this.#ports.carrying.fence.epochSeen(status.stamp?.epoch ?? 0n);
+    this.#ports.carrying.fence.keepOnly(new Set(status.entries.map(({ proxy }) => proxy)));
     this.#journal.changed(status);
     this.#timer.set(this.#discovery.nextTimeout());
     this.#reporter.touch();
@@ -148,15 +154,18 @@ export class DiscoveryAgent {
     if (result.kind === 'failed') span.fail(result.detail);
     else span.setAttribute(ATTRIBUTE.proxy, result.attached.proxy);
     span.end();
-    this.#dialEnded(effect, id, result, Math.round(performance.now() - started));
+    this.#dialEnded(effect.dial, id, result, {
+      target,
+      tookMs: Math.round(performance.now() - started),
+      traceparent: span.traceparent,
+    });
     this.#settleLeaving();
   }
 
-  #dialEnded({ dial, target }: DialEffect, id: string, result: AttachResult, tookMs: number): void {
+  #dialEnded(dial: DialId, id: string, result: AttachResult, facts: DialFacts): void {
     if (result.kind === 'failed') {
-      const { reason, retryAfterMs, detail } = result;
-      const event: LeafEvent = { type: 'dialFailed', dial, reason, retryAfterMs };
-      this.#journal.event(event, { target, tookMs, detail });
+      const event: LeafEvent = { type: 'dialFailed', dial, reason: result.reason, retryAfterMs: result.retryAfterMs };
+      this.#journal.dialFailed(event, facts, result.detail);
       return this.#handle(event);
     }
     const { attached } = result;
@@ -172,7 +181,7 @@ export class DiscoveryAgent {
     });
     this.#tunnels.set(id, tunnel);
     const event: LeafEvent = { type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via };
-    this.#journal.event(event, { target, tookMs, detail: '' });
+    this.#journal.established(event, facts);
     tunnel.start();
     tunnel.report(poolReport(this.#discovery.status()));
     this.#handle(event);

@@ -3,6 +3,7 @@ import type { SpanHandle, Telemetry } from '@xylem/telemetry';
 import type { Carried } from '@xylem/carrier';
 import type { ConnectionEnd, DialOutcome } from '@xylem/tunnel';
 import type { tunnel } from '@xylem/wire';
+import { traceFields } from './trace-fields.ts';
 
 /** One dial as telemetry sees it: its span ends with the outcome, its log line and counters follow the connection. */
 export interface DialRecord {
@@ -40,7 +41,14 @@ export class DialTelemetry {
         [ATTRIBUTE.user]: user,
       },
     });
-    const log = this.#telemetry.log.child({ connection, proxy, node, port: target?.port ?? 0, user });
+    const log = this.#telemetry.log.child({
+      connection,
+      proxy,
+      node,
+      port: target?.port ?? 0,
+      user,
+      ...traceFields(span.traceparent),
+    });
     return {
       outcome: (outcome, detail) => {
         span.setAttribute(ATTRIBUTE.outcome, outcome);

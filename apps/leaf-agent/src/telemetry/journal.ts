@@ -25,10 +25,18 @@
  */
 import type { LeafEffect, LeafEvent, LeafStatus, PoolEntryStatus, ProxyId, TunnelId } from '@xylem/discovery';
 import { EVENT, METRIC } from '@xylem/telemetry';
-import type { Telemetry } from '@xylem/telemetry';
+import type { LogFields, Telemetry } from '@xylem/telemetry';
+import { traceFields } from './trace-fields.ts';
 import { showStamp } from '../tunnel/gossip.ts';
 
 type EventOf<Type extends LeafEvent['type']> = Extract<LeafEvent, { type: Type }>;
+
+/** A dial that has ended. */
+export interface DialFacts {
+  readonly target: ProxyId | undefined;
+  readonly tookMs: number;
+  readonly traceparent: string;
+}
 
 interface KnownTunnel {
   readonly proxy: ProxyId;
@@ -74,22 +82,22 @@ export class Journal {
     if (effect.type === 'requestStandby') this.#standby(effect.tunnel);
   }
 
-  /** What discovery was told, with how long the dial took and why it failed where it is the end of one. */
-  event(
-    event: LeafEvent,
-    dial?: { readonly target: ProxyId | undefined; readonly tookMs: number; readonly detail: string },
-  ): void {
+  dialFailed({ dial, reason, retryAfterMs }: EventOf<'dialFailed'>, facts: DialFacts, detail: string): void {
+    this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: reason }).add();
+    this.#telemetry.log.info(EVENT.dialFailed, { dial, ...shown(facts), reason, detail, retryAfterMs });
+  }
+
+  established({ dial, tunnel, proxy, incarnation, via }: EventOf<'tunnelEstablished'>, facts: DialFacts): void {
+    this.#tunnels.set(tunnel, { proxy, via, claimed: false, standby: false });
+    this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: 'attached' }).add();
+    this.#telemetry.metrics.counter(METRIC.balancerHits, { proxy: via ?? proxy }).add();
+    this.#telemetry.metrics.counter(METRIC.tunnelsOpened).add();
+    this.#telemetry.log.info(EVENT.dialSucceeded, { dial, tunnel, proxy, incarnation, via, ...shown(facts) });
+  }
+
+  /** What else discovery was told. */
+  event(event: LeafEvent): void {
     switch (event.type) {
-      case 'tunnelEstablished':
-        return this.#established(event, dial);
-      case 'dialFailed':
-        this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: event.reason }).add();
-        return this.#telemetry.log.info(EVENT.dialFailed, {
-          dial: event.dial,
-          reason: event.reason,
-          retryAfterMs: event.retryAfterMs,
-          ...dial,
-        });
       case 'claimGranted':
         return this.#granted(event);
       case 'claimRecorded':
@@ -169,23 +177,6 @@ export class Journal {
     });
   }
 
-  #established(event: EventOf<'tunnelEstablished'>, dial: object | undefined): void {
-    const { tunnel, proxy, via, incarnation } = event;
-    this.#tunnels.set(tunnel, { proxy, via, claimed: false, standby: false });
-    this.#telemetry.metrics.counter(METRIC.discoveryDials, { result: 'attached' }).add();
-    this.#telemetry.metrics.counter(METRIC.balancerHits, { proxy: via ?? proxy }).add();
-    this.#telemetry.metrics.counter(METRIC.tunnelsOpened).add();
-    this.#telemetry.log.info(EVENT.dialSucceeded, {
-      dial: event.dial,
-      tunnel,
-      proxy,
-      incarnation,
-      via,
-      ...dial,
-      detail: undefined,
-    });
-  }
-
   #granted({ tunnel, slot }: EventOf<'claimGranted'>): void {
     const known = this.#tunnels.get(tunnel);
     if (known?.standby === true) this.#telemetry.log.info(EVENT.standbyPromoted, { ...this.#named(tunnel), slot });
@@ -212,6 +203,10 @@ export class Journal {
   #named(tunnel: TunnelId): { readonly tunnel: TunnelId; readonly proxy: ProxyId | undefined } {
     return { tunnel, proxy: this.#tunnels.get(tunnel)?.proxy };
   }
+}
+
+function shown({ target, tookMs, traceparent }: DialFacts): LogFields {
+  return { target, tookMs, ...traceFields(traceparent) };
 }
 
 function stateOf({ claimed, standby }: KnownTunnel): string {

@@ -3,6 +3,7 @@ import type { CloseReason, Instant, Random, Stamp, TunnelId } from '@xylem/disco
 import type { ResetReason } from '@xylem/tunnel';
 import { carry } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
+import { randomBytes } from 'node:crypto';
 import { DeadlineTimer } from '../deadline-timer.ts';
 import type { Attached } from './attach.ts';
 import { TunnelConnections } from './connections.ts';
@@ -72,6 +73,8 @@ export class AgentTunnel {
   readonly #liveness: Liveness;
   readonly #timer = new DeadlineTimer(() => this.#beat({ type: 'timeout' }));
   #goodbye: TunnelEnd | undefined;
+  /** The PING whose PONG shows that the proxy has read everything before it. */
+  #barrier: { readonly nonce: bigint; readonly passed: () => void } | undefined;
   #claimed = false;
   #closing = false;
   #ended = false;
@@ -116,11 +119,22 @@ export class AgentTunnel {
     this.#send({ $case: 'drain', value: { deadlineMs: leftMs } });
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, leftMs);
+    // Dials that were on their way when the proxy read of the drain are here once it has answered.
+    await Promise.race([this.#proxyCaughtUp(), late.promise]);
     await Promise.race([this.connections.drained(), late.promise]);
     clearTimeout(timer);
     if (this.#ended) return;
     this.connections.abortAll('drain-deadline', 'the leaf agent leaves and the time to finish is over');
     this.#leave(reason);
+  }
+
+  /** Resolves when the proxy has read everything that was sent so far, and everything it sent before that was read here. */
+  #proxyCaughtUp(): Promise<void> {
+    return new Promise((passed) => {
+      const nonce = randomBytes(8).readBigUInt64BE();
+      this.#barrier = { nonce, passed };
+      this.#send({ $case: 'ping', value: { nonce } });
+    });
   }
 
   #leave(reason: CloseReason): void {
@@ -153,6 +167,7 @@ export class AgentTunnel {
       case 'ping':
         return this.#send({ $case: 'pong', value: { nonce: kind.value.nonce } });
       case 'pong':
+        if (kind.value.nonce === this.#barrier?.nonce) return this.#barrier.passed();
         return this.#beat({ type: 'pongReceived', nonce: kind.value.nonce });
       case 'dialRequest':
         return this.connections.dial(kind.value);

@@ -48,8 +48,8 @@ export class Fence {
     return undefined;
   }
 
-  /** Forgets a proxy that the pool has forgotten; bounds memory under endless rotation. */
-  forget(proxy: string): void {
-    this.#greatest.delete(proxy);
+  /** Forgets every proxy that the pool has forgotten; bounds memory under endless rotation. */
+  keepOnly(proxies: ReadonlySet<string>): void {
+    for (const proxy of this.#greatest.keys()) if (!proxies.has(proxy)) this.#greatest.delete(proxy);
   }
 }
