@@ -1,5 +1,5 @@
 import { isName } from '@xylem/discovery';
-import { address, commonKeys, durationMs, loadConfig, name } from '@xylem/service';
+import { address, commonKeys, durationMs, loadConfig } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -7,7 +7,9 @@ import { SOFTWARE_VERSION } from './version.ts';
 const PORT_MAX = 65_535;
 
 function label(what: string) {
-  return name().refine(isName, { error: `a ${what} does not start or end with "-"`, abort: true });
+  return z.string().refine(isName, {
+    error: ({ input }) => `${JSON.stringify(input)} is not a ${what}; use 1 to 63 of a-z 0-9 -, with no - at the ends`,
+  });
 }
 
 const nodePort = z.strictObject({
