@@ -1,4 +1,6 @@
 import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { loadConfig } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
@@ -49,7 +51,12 @@ export function findTools(): HostTools {
   return { sshd: find('sshd'), ssh: find('ssh'), sshKeygen: find('ssh-keygen') };
 }
 
-/** The environment for children: this one's without anything that configures Xylem itself. */
+/**
+ * The environment for children: this one's without anything that configures Xylem itself, and with a folder where Node
+ * keeps compiled code, which halves the time that a dozen processes take to start. Not in /tmp, where others can write.
+ */
 export function childEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('XYLEM_')));
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('XYLEM_'));
+  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'xylem', 'compile');
+  return { NODE_COMPILE_CACHE: cache, ...Object.fromEntries(own) };
 }

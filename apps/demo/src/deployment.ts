@@ -19,6 +19,8 @@ export interface DeploymentOptions {
   readonly preferDefaults: boolean;
   readonly tools: HostTools;
   readonly onLine: (line: LogLine) => void;
+  /** A part is ready, during `start`. */
+  readonly onReady?: (name: string) => void;
 }
 
 /** A root proxy: a process that comes and goes, with addresses that stay. */
@@ -116,6 +118,7 @@ export class Deployment {
     const service = this.#startApp(id, 'root-proxy', folder);
     this.#leaving.push(service);
     await waitReady(service, addresses.ops);
+    this.#options.onReady?.(id);
     const part = { id, service, addresses };
     this.proxies.set(id, part);
     this.#tellBalancer();
@@ -168,6 +171,7 @@ export class Deployment {
       this.nodes.programs().map(async ({ name, args, announces }) => {
         const { service, printed } = this.#spawn(name, args, this.#files.plain(name.replaceAll('/', '-')).log);
         if (announces) await waitPrinted(service, printed);
+        this.#options.onReady?.(name);
       }),
     );
   }
@@ -178,6 +182,7 @@ export class Deployment {
     const { service, printed } = this.#spawn('balancer', args, this.#files.plain('balancer').log);
     this.#balancer = service;
     await waitPrinted(service, printed);
+    this.#options.onReady?.('balancer');
   }
 
   #tellBalancer(): void {
@@ -202,6 +207,7 @@ export class Deployment {
       ops: { listen: ops },
     });
     await waitReady(this.#startApp('registry', 'registry', folder), ops);
+    this.#options.onReady?.('registry');
   }
 
   async #prepareProxy(id: string): Promise<{ folder: PartFolder; addresses: ProxyAddresses }> {
@@ -240,6 +246,7 @@ export class Deployment {
     const service = this.#startApp(`${leaf}/${agent}`, 'leaf-agent', folder);
     this.#leaving.push(service);
     await waitReady(service, ops);
+    this.#options.onReady?.(service.name);
   }
 
   #startApp(name: string, app: string, folder: PartFolder): Service {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createAuthority, makePrivateDirectory, writeCertificateFile, writeKeyFile } from '@xylem/identity';
 import type { Authority, Identity } from '@xylem/identity';
@@ -19,6 +19,7 @@ export interface PartFolder {
 export class Files {
   readonly root: string;
   readonly #authority: Authority;
+  readonly #seen = new Set<string>();
 
   private constructor(root: string, authority: Authority) {
     this.root = root;
@@ -44,11 +45,15 @@ export class Files {
   plain(name: string): PartFolder {
     const path = join(this.root, name);
     mkdirSync(path, { recursive: true, mode: 0o700 });
+    const log = join(path, 'log.jsonl');
+    // The log of an earlier demo; a process that is started again goes on in its own.
+    if (!this.#seen.has(name)) rmSync(log, { force: true });
+    this.#seen.add(name);
     return {
       path,
       tls: { ca: join(path, 'ca.pem'), cert: join(path, 'cert.pem'), key: join(path, 'key.pem') },
       config: join(path, 'config.yaml'),
-      log: join(path, 'log.jsonl'),
+      log,
     };
   }
 

@@ -23,6 +23,7 @@ export class LiveView {
   readonly #deployment: Deployment;
   readonly #directory: string;
   readonly #observer: Observer;
+  /** undefined without a terminal. */
   readonly #screen: Screen | undefined;
   readonly #color: boolean;
   readonly #events: string[] = [];
@@ -30,6 +31,7 @@ export class LiveView {
   readonly #watched = new Set<ProxyPart>();
   #matrix: Matrix | undefined;
   #hintsShown = false;
+  #running = false;
 
   constructor(deployment: Deployment, directory: string) {
     this.#deployment = deployment;
@@ -46,6 +48,7 @@ export class LiveView {
   }
 
   note(text: string): void {
+    if (!this.#running) return;
     const stamped = `${new Date().toTimeString().slice(0, 8)}  ${text}`;
     this.#events.push(stamped);
     if (this.#events.length > EVENTS_SHOWN) this.#events.shift();
@@ -60,12 +63,14 @@ export class LiveView {
 
   /** Resolves when somebody wants the end. Rejects with a ServiceFailure when a part is lost that is not replaced. */
   async run(): Promise<void> {
+    this.#running = true;
     const { stdin } = process;
     const stopKeys = stdin.isTTY && this.#screen !== undefined ? readKeys((key) => this.#pressed(key)) : undefined;
     const stopWatching = new AbortController();
     try {
       await Promise.race([this.#quit.promise, this.#lost(), this.#refresh(stopWatching.signal)]);
     } finally {
+      this.#running = false;
       stopWatching.abort();
       stopKeys?.();
       this.#screen?.release();
@@ -77,6 +82,7 @@ export class LiveView {
       for (const part of this.#deployment.proxies.values()) this.#supervise(part);
       const before = this.#matrix;
       this.#matrix = (await this.#observer.look()) ?? this.#matrix;
+      signal.throwIfAborted();
       if (this.#screen === undefined) this.#print(before);
       else this.#draw();
       await delay(REFRESH_MS, undefined, { signal });
@@ -101,7 +107,7 @@ export class LiveView {
     const matrix = this.#matrix;
     const bold = (text: string): string => this.#paint('bold', text);
     this.#screen?.draw([
-      bold('Agents and the root proxies they hold'),
+      bold('Agents and the root proxies they hold') + gossip(matrix),
       '',
       ...(matrix === undefined
         ? ['  waiting for a root proxy to answer']
@@ -110,9 +116,9 @@ export class LiveView {
       ...this.#hintLines(),
       '',
       bold('What happens'),
-      ...this.#events.map((event) => this.#paint('dim', `  ${event}`)),
+      ...this.#events.map((event) => `  ${event}`),
       '',
-      KEY_LINE,
+      this.#paint('dim', KEY_LINE),
     ]);
   }
 
@@ -184,4 +190,8 @@ export class LiveView {
   #paint(style: Parameters<typeof styleText>[0], text: string): string {
     return this.#color ? styleText(style, text) : text;
   }
+}
+
+function gossip(matrix: Matrix | undefined): string {
+  return matrix === undefined ? '' : `  (gossip of epoch ${matrix.stamp.epoch}, revision ${matrix.stamp.revision})`;
 }

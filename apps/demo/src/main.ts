@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { EXIT } from '@xylem/service';
 import { runCheck } from './check/run.ts';
 import { findTools, readConfig } from './config.ts';
@@ -21,6 +21,7 @@ async function demo(config: DemoConfig): Promise<number> {
     : resolve(config.dir ?? join(REPOSITORY, '.xylem', 'demo'));
   const unlock = lockDirectory(directory);
   let onLine = (_: LogLine): void => {};
+  let onReady = (_: string): void => {};
   const tools = findTools();
   const deployment = await Deployment.prepare({
     directory,
@@ -31,6 +32,7 @@ async function demo(config: DemoConfig): Promise<number> {
         say(`${line.service} ${JSON.stringify({ event: line.event, level: line.level, ...line.fields })}`);
       else onLine(line);
     },
+    onReady: (name) => onReady(name),
   });
   const stopped = trapSignals(deployment);
   try {
@@ -41,12 +43,18 @@ async function demo(config: DemoConfig): Promise<number> {
       else say(`  Everything that was logged is in ${directory}`);
       return passed ? EXIT.ok : EXIT.operating;
     }
-    say(
-      `Starting registry, three root proxies behind a balancer, leaf clusters berlin and tokyo. State and logs: ${directory}`,
-    );
     const view = new LiveView(deployment, process.cwd());
     onLine = (line) => view.line(line);
-    await Promise.race([deployment.start().then(() => view.run()), stopped]);
+    say(`A root cluster behind a load balancer, and two leaf clusters behind their firewalls: berlin and tokyo.`);
+    say(`State and logs: ${relative(process.cwd(), directory)}`);
+    process.stdout.write('Ready:');
+    onReady = (name) => process.stdout.write(` ${name}`);
+    const running = deployment.start().then(() => {
+      onReady = () => {};
+      say('\n');
+      return view.run();
+    });
+    await Promise.race([running, stopped]);
     say('Ending everything');
     return EXIT.ok;
   } finally {

@@ -67,11 +67,21 @@ describe('test bytes', () => {
 });
 
 describe('events', () => {
-  it('tells the story of discovery in one printable line, and whatever is a warning', () => {
-    const line = { service: 'berlin/a1', level: 'info', fields: { proxy: 'p1\u001b[2J', trace_id: 'x' } };
-    assert.equal(tell({ ...line, event: 'claim.granted' }), 'berlin/a1  claim granted  proxy=p1\\u{1b}[2J');
-    assert.equal(tell({ ...line, event: 'connection.opened' }), undefined);
-    assert.ok(tell({ ...line, event: 'connection.opened', level: 'warn' }));
+  const at = (service: string, event: string, level = 'info') => ({
+    service,
+    level,
+    event,
+    fields: { proxy: 'p1\u001b[2J' },
+  });
+
+  it('tells the story of discovery in one printable line each', () => {
+    assert.equal(tell(at('berlin/a1', 'claim.granted')), 'berlin/a1  claimed p1\\u{1b}[2J');
+    assert.equal(tell(at('registry', 'member.left')), 'registry   p1\\u{1b}[2J left');
+  });
+
+  it('leaves out what is of no interest, but never a warning', () => {
+    assert.equal(tell(at('p1', 'claim.granted')), undefined);
+    assert.equal(tell(at('p1', 'handshake.failed', 'warn')), 'p1         handshake failed  proxy=p1\\u{1b}[2J');
   });
 });
 
