@@ -26,14 +26,22 @@ interface OpenWatch {
  * before them.
  */
 export class Run {
-  readonly #client: EtcdClient;
-  readonly #keepAlives: MessageReader<etcd.LeaseKeepAliveRequest, etcd.LeaseKeepAliveResponse>;
+  #client: EtcdClient;
+  #keepAlives: MessageReader<etcd.LeaseKeepAliveRequest, etcd.LeaseKeepAliveResponse>;
   #watches: WatchReader;
   #open: OpenWatch[] = [];
   #base = 0n;
   #compacted = 0n;
 
   constructor(address: string) {
+    this.#client = new EtcdClient(address);
+    this.#keepAlives = this.#client.keepAliveStream();
+    this.#watches = this.#client.watchStream();
+  }
+
+  /** Goes on with a server that was started again; no watch may be open. */
+  reconnect(address: string): void {
+    this.close();
     this.#client = new EtcdClient(address);
     this.#keepAlives = this.#client.keepAliveStream();
     this.#watches = this.#client.watchStream();
