@@ -91,7 +91,7 @@ test(
     try {
       await fc.assert(
         fc.asyncProperty(operations, (list) => compare(comparison, list)),
-        { numRuns: RUNS, interruptAfterTimeLimit: SEARCH_MS },
+        { numRuns: RUNS, plugins: [fc.interruptAfterTimeLimit(SEARCH_MS)] },
       );
     } finally {
       comparison.ours.close();
@@ -115,7 +115,7 @@ test('they still do when the embedded store starts again in between', { timeout:
   try {
     await fc.assert(
       fc.asyncProperty(operations, fc.integer({ min: 4, max: 20 }), (list, every) => compare(comparison, list, every)),
-      { numRuns: RESTART_RUNS, interruptAfterTimeLimit: SEARCH_MS },
+      { numRuns: RESTART_RUNS, plugins: [fc.interruptAfterTimeLimit(SEARCH_MS)] },
     );
   } finally {
     comparison.ours.close();

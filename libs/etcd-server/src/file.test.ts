@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, test } from 'node:test';
 import { EtcdClient, bytes, must } from './testing/client.ts';
-import { StoreFileError } from './file.ts';
+import { StoreFileError } from './file-check.ts';
 import { startEtcdServer } from './server.ts';
 import type { EtcdServer } from './server.ts';
 import { temporaryFolder } from './testing/folder.ts';

@@ -1,30 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, realpathSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
-import { pathToFileURL } from 'node:url';
 import { isKey, replayState } from '@xylem/store';
 import type { Instant, Key, StoreChange, StoreEvent, StoreState } from '@xylem/store';
 import type { StoreFile } from './engine.ts';
-
-/** A store file that must not be used as it is; the message is one line and names file and remedy. The file was not changed. */
-export class StoreFileError extends Error {}
+import {
+  APPLICATION_ID,
+  SCHEMA_VERSION,
+  StoreFileError,
+  checkStoreFile,
+  damaged,
+  exists,
+  explain,
+} from './file-check.ts';
 
 const FILE_NAME = 'store.db';
-/** "xylm": SQLite's application id, so that nobody's other database is taken for a store. */
-const APPLICATION_ID = 0x78796c6d;
-const SCHEMA_VERSION = 1;
-
-const SQLITE_MAGIC = 'SQLite format 3\0';
-const USER_VERSION_OFFSET = 60;
-const APPLICATION_ID_OFFSET = 68;
-const HEADER_BYTES = 100;
-
-const SQLITE_BUSY = 5;
-const SQLITE_CORRUPT = 11;
-const SQLITE_CANTOPEN = 14;
-const SQLITE_NOTADB = 26;
 
 /** `writes` holds what etcd keeps in its own database: one row for each write that history or a key still needs. */
 const SCHEMA = `
@@ -64,15 +56,15 @@ export interface OpenedStore {
  * process ends. Throws a StoreFileError, having changed nothing, when the file cannot be used.
  */
 export function openStoreFile(dataDir: string, now: Instant): OpenedStore {
-  const path = join(resolve(dataDir), FILE_NAME);
-  if (openPaths.has(path)) {
-    throw new StoreFileError(`${path} is in use by this process already; give another data directory`);
-  }
+  let path = join(resolve(dataDir), FILE_NAME);
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    path = join(realpathSync(dataDir), FILE_NAME);
+    if (openPaths.has(path)) {
+      throw new StoreFileError(`${path} is in use by this process already; give another data directory`);
+    }
     if (!exists(path)) create(path);
-    checkHeader(path);
-    checkPages(path);
+    checkStoreFile(path);
     return load(path, now);
   } catch (error) {
     throw explain(path, error);
@@ -85,11 +77,22 @@ export function newIdentity(): StoreIdentity {
   return { clusterId: id(), memberId: id() };
 }
 
-/** Made aside and renamed, so that a file of that name is always whole. */
+/** Made aside and then given its name, so that a file of that name is always whole; whoever comes second uses the first one's. */
 function create(path: string): void {
-  const draft = `${path}.new`;
-  rmSync(draft, { force: true });
+  const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
   closeSync(openSync(draft, 'wx', 0o600));
+  try {
+    fillDraft(draft);
+    linkSync(draft, path);
+  } catch (error) {
+    if (!exists(path)) throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncFolder(dirname(path));
+}
+
+function fillDraft(draft: string): void {
   const database = new DatabaseSync(draft);
   try {
     const { clusterId, memberId } = newIdentity();
@@ -104,8 +107,6 @@ function create(path: string): void {
   } finally {
     database.close();
   }
-  renameSync(draft, path);
-  syncFolder(dirname(path));
 }
 
 function syncFolder(folder: string): void {
@@ -114,50 +115,6 @@ function syncFolder(folder: string): void {
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
-  }
-}
-
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-/** Reads the header without SQLite, which would already write beside a file that is not ours. */
-function checkHeader(path: string): void {
-  const header = Buffer.alloc(HEADER_BYTES);
-  const descriptor = openSync(path, 'r');
-  try {
-    readSync(descriptor, header, 0, HEADER_BYTES, 0);
-  } finally {
-    closeSync(descriptor);
-  }
-  const isSqlite = header.toString('latin1', 0, SQLITE_MAGIC.length) === SQLITE_MAGIC;
-  if (!isSqlite || header.readUInt32BE(APPLICATION_ID_OFFSET) !== APPLICATION_ID) {
-    throw new StoreFileError(`${path} is not a Xylem store; move it away, or give another data directory`);
-  }
-  const version = header.readUInt32BE(USER_VERSION_OFFSET);
-  if (version > SCHEMA_VERSION) {
-    throw new StoreFileError(
-      `${path} has schema ${version}, this program knows ${SCHEMA_VERSION}; start the newer Xylem that wrote it`,
-    );
-  }
-}
-
-/**
- * Reads through a connection that cannot write. Without a log the file is whole by itself, and "immutable" keeps SQLite from making
- * one. With a log, which a killed process leaves, SQLite makes an index of it that is of no use afterwards.
- */
-function checkPages(path: string): void {
-  const location = pathToFileURL(path);
-  const index = `${path}-shm`;
-  const hadIndex = exists(index);
-  if (!exists(`${path}-wal`)) location.searchParams.set('immutable', '1');
-  const database = new DatabaseSync(location, { readOnly: true });
-  try {
-    const result = database.prepare('PRAGMA quick_check(1)').get();
-    if (result?.['quick_check'] !== 'ok') throw damaged(path, String(result?.['quick_check']));
-  } finally {
-    database.close();
-    if (!hadIndex) rmSync(index, { force: true });
   }
 }
 
@@ -306,46 +263,4 @@ function storedKey(path: string, bytes: Uint8Array): Key {
   const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
   if (!isKey(key) || key === '') throw damaged(path, 'a key is empty');
   return key;
-}
-
-function damaged(path: string, what: string): StoreFileError {
-  const oneLine = what.replaceAll(/\s+/g, ' ').replace('*** in database main *** ', '');
-  return new StoreFileError(
-    `${path} is damaged (${oneLine}); restore it from a backup, or move it away to start empty`,
-  );
-}
-
-function explain(path: string, error: unknown): StoreFileError {
-  if (error instanceof StoreFileError) return error;
-  if (error instanceof RangeError) return damaged(path, error.message);
-  const { code, message } = describe(error);
-  const cause = { cause: error };
-  switch (code) {
-    case SQLITE_BUSY:
-      return new StoreFileError(`${path} is in use by another process; stop it, or give another data directory`, cause);
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return damaged(path, message);
-    case SQLITE_CANTOPEN:
-    case 'EACCES':
-    case 'EPERM':
-      return new StoreFileError(
-        `${path} cannot be opened for reading and writing; give this user the rights to it`,
-        cause,
-      );
-    default:
-      return new StoreFileError(
-        `${path} cannot be used (${message}); give another data directory or repair this one`,
-        cause,
-      );
-  }
-}
-
-/** SQLite's primary result code, or the system's error name. */
-function describe(error: unknown): { readonly code: number | string | undefined; readonly message: string } {
-  if (!(error instanceof Error)) return { code: undefined, message: String(error) };
-  const message = error.message.split('\n', 1)[0] ?? '';
-  if ('errcode' in error && typeof error.errcode === 'number') return { code: error.errcode & 0xff, message };
-  if ('code' in error && typeof error.code === 'string') return { code: error.code, message };
-  return { code: undefined, message };
 }

@@ -1,3 +1,3 @@
-export { StoreFileError } from './file.ts';
+export { StoreFileError } from './file-check.ts';
 export { startEtcdServer } from './server.ts';
 export type { EtcdServer, EtcdServerOptions } from './server.ts';

@@ -9,7 +9,7 @@ import type { Engine } from './engine.ts';
 import { toServiceError } from './streams.ts';
 import type { OpenStreams } from './streams.ts';
 
-/** Events are read from the store in pieces of about this many bytes, a few of which wait in the stream: see docs/LIMITS.md. */
+/** Events are read from the store in pieces of about this many bytes; grpc-js takes 16 messages before it asks to wait. */
 const PIECE_BYTES = 256 * 1024;
 /** Watches of one stream; a request for one more is refused. */
 const MAX_WATCHES = 10_000;

@@ -6,7 +6,8 @@ import { Leases } from './lease.ts';
 import type { LeaseGrant, LeaseTimeToLive } from './lease.ts';
 import { checkRange, readRange } from './range.ts';
 import { list } from './tree.ts';
-import { applyDelete, applyPut, applyTxn, checkDelete, checkPut, checkTxn } from './txn.ts';
+import { applyDelete, applyPut, applyTxn } from './txn.ts';
+import { checkDelete, checkPut, checkTxn } from './txn-check.ts';
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
