@@ -42,7 +42,9 @@ for (const [index, proxy] of proxies.entries()) {
     const seconds = (performance.now() - startedAt) / 1_000;
     const { user, system } = process.cpuUsage(cpuBefore);
     const mibPerCpuSecond = Math.round((mib * 1_000_000) / (user + system));
-    console.log(JSON.stringify({ bench: 'relay', way, direction, mib, mibPerSecond: Math.round(mib / seconds), mibPerCpuSecond }));
+    console.log(
+      JSON.stringify({ bench: 'relay', way, direction, mib, mibPerSecond: Math.round(mib / seconds), mibPerCpuSecond }),
+    );
   }
 }
 await world.close();

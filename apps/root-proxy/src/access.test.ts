@@ -28,7 +28,11 @@ after(async () => {
 });
 
 async function channelTo(port: number, identity: Identity, serverName = DOMAIN): Promise<GrpcChannel> {
-  const channel = createChannel({ address: `127.0.0.1:${port}`, tls: await world.credentials.source(identity), serverName });
+  const channel = createChannel({
+    address: `127.0.0.1:${port}`,
+    tls: await world.credentials.source(identity),
+    serverName,
+  });
   channels.push(channel);
   await channel.connect();
   return channel;
@@ -73,8 +77,19 @@ test('Dial tells the outcome of a dial that failed, and ends', async () => {
 
 for (const [what, frame] of [
   ['does not begin with open', { kind: { $case: 'data', value: Buffer.from('x') } }],
-  ['names no target', { kind: { $case: 'open', value: { target: undefined, hops: 0, traceparent: '', timeoutMs: 0, user: '' } } }],
-  ['names a leaf that is no name', { kind: { $case: 'open', value: { target: { leaf: 'a/b', node: 'x', port: 1 }, hops: 0, traceparent: '', timeoutMs: 0, user: '' } } }],
+  [
+    'names no target',
+    { kind: { $case: 'open', value: { target: undefined, hops: 0, traceparent: '', timeoutMs: 0, user: '' } } },
+  ],
+  [
+    'names a leaf that is no name',
+    {
+      kind: {
+        $case: 'open',
+        value: { target: { leaf: 'a/b', node: 'x', port: 1 }, hops: 0, traceparent: '', timeoutMs: 0, user: '' },
+      },
+    },
+  ],
 ] as const) {
   test(`Dial answers invalid to a stream that ${what}`, async () => {
     const channel = await channelTo(p1.ports.access, ada);
@@ -89,18 +104,33 @@ test('GetStatus shows the matrix of all proxies, and marks those that are silent
   const status = await channel.unary(AccessService.getStatus, {}, 5_000);
   assert.equal(status.answeredBy, 'p1');
   assert.equal(status.registryConnected, true);
-  assert.deepEqual(status.proxies.map(({ proxy, answered }) => [proxy?.id, answered]), [['p1', true], ['p2', true]]);
+  assert.deepEqual(
+    status.proxies.map(({ proxy, answered }) => [proxy?.id, answered]),
+    [
+      ['p1', true],
+      ['p2', true],
+    ],
+  );
   for (const { tunnels } of status.proxies) {
     assert.equal(tunnels.length, 1);
-    assert.deepEqual([tunnels[0]?.leaf, tunnels[0]?.agent, tunnels[0]?.state, tunnels[0]?.via], ['berlin', 'a1', 'claimed', '']);
-    assert.deepEqual(tunnels[0]?.nodes.map(({ name, ports }) => [name, ports]), [['web', [80]]]);
+    assert.deepEqual(
+      [tunnels[0]?.leaf, tunnels[0]?.agent, tunnels[0]?.state, tunnels[0]?.via],
+      ['berlin', 'a1', 'claimed', ''],
+    );
+    assert.deepEqual(
+      tunnels[0]?.nodes.map(({ name, ports }) => [name, ports]),
+      [['web', [80]]],
+    );
   }
 });
 
 test('ListNodes merges what all proxies can reach, and keeps to the leaf cluster asked for', async () => {
   const channel = await channelTo(p2.ports.access, ada);
   const all = await channel.unary(AccessService.listNodes, { leaf: '' }, 5_000);
-  assert.deepEqual(all.leaves.map(({ leaf, nodes }) => [leaf, nodes.map(({ name }) => name)]), [['berlin', ['web']]]);
+  assert.deepEqual(
+    all.leaves.map(({ leaf, nodes }) => [leaf, nodes.map(({ name }) => name)]),
+    [['berlin', ['web']]],
+  );
   assert.deepEqual((await channel.unary(AccessService.listNodes, { leaf: 'paris' }, 5_000)).leaves, []);
 });
 

@@ -23,7 +23,7 @@ function plane(options: { readonly listen: string; readonly example: string; rea
 }
 
 /** docs/ARCHITECTURE.md, "Listeners and configuration". */
-export const schema = z.strictObject({
+const schema = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
   id: name().describe('own name, unique among root proxies; the certificate must say the same'),
   registries: z
@@ -31,10 +31,14 @@ export const schema = z.strictObject({
     .min(1)
     .max(REGISTRY_LIMIT)
     .describe('registry replicas, tried in turn'),
-  tunnel: plane({ listen: '0.0.0.0:7200', example: 'p1:7200', who: 'leaf agents, through the load balancer' }).prefault({}),
+  tunnel: plane({ listen: '0.0.0.0:7200', example: 'p1:7200', who: 'leaf agents, through the load balancer' }).prefault(
+    {},
+  ),
   peer: plane({ listen: '0.0.0.0:7201', example: 'p1:7201', who: 'other root proxies' }).prefault({}),
   access: z
-    .strictObject({ listen: listenAddress('0.0.0.0:7202').default('0.0.0.0:7202').describe("address for users' gRPC, mTLS") })
+    .strictObject({
+      listen: listenAddress('0.0.0.0:7202').default('0.0.0.0:7202').describe("address for users' gRPC, mTLS"),
+    })
     .prefault({}),
   frontDoor: z
     .strictObject({
@@ -47,12 +51,28 @@ export const schema = z.strictObject({
         .describe('who may dial without a user certificate'),
     })
     .prefault({}),
-  claimsPerProxy: z.number().int().min(1).max(CLAIMS_LIMIT).default(1).describe('agents of one leaf cluster that may hold a claim here'),
-  generation: z.number().int().min(0).max(2 ** 31 - 1).default(0).describe('group of root proxies for blue/green replacement'),
+  claimsPerProxy: z
+    .number()
+    .int()
+    .min(1)
+    .max(CLAIMS_LIMIT)
+    .default(1)
+    .describe('agents of one leaf cluster that may hold a claim here'),
+  generation: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(0)
+    .describe('group of root proxies for blue/green replacement'),
   drain: z
     .strictObject({
-      spreadMs: durationMs({ min: 0, max: 600_000 }).default(1_000).describe('agents act within this time after a drain was announced'),
-      deadlineMs: durationMs({ min: 0, max: 3_600_000 }).default(30_000).describe('open connections are reset after this'),
+      spreadMs: durationMs({ min: 0, max: 600_000 })
+        .default(1_000)
+        .describe('agents act within this time after a drain was announced'),
+      deadlineMs: durationMs({ min: 0, max: 3_600_000 })
+        .default(30_000)
+        .describe('open connections are reset after this'),
     })
     .prefault({}),
 });
@@ -64,7 +84,8 @@ export function readConfig(input: ConfigInput): ConfigOutcome<ProxyConfig> {
     {
       service: 'xylem-root-proxy',
       version: VERSION,
-      summary: 'Serves tunnels to leaf agents and connections to users; one of a group of equals behind a load balancer.',
+      summary:
+        'Serves tunnels to leaf agents and connections to users; one of a group of equals behind a load balancer.',
       schema,
     },
     input,

@@ -18,7 +18,9 @@ test('a drain is announced before anything closes, and an open connection finish
   await eventually('both are claimed', () => claimedBy(p1, 'a1') && claimedBy(p2, 'a1'));
   const { client } = await connectThrough(p1.ports.frontDoor, 'web.berlin:80');
   const stopped = p1.stop();
-  await eventually('the agent knows', () => agent.status().entries.some(({ proxy, state }) => proxy === 'p1' && state === 'draining'));
+  await eventually('the agent knows', () =>
+    agent.status().entries.some(({ proxy, state }) => proxy === 'p1' && state === 'draining'),
+  );
   await assert.rejects(RawClient.connect(p1.ports.frontDoor), /ECONNREFUSED/);
   client.say('still served');
   await client.hears('still served');

@@ -59,6 +59,7 @@ export class Driver<Event, Effect> {
   }
 
   #drain(): void {
-    for (let effect = this.#core.pollEffect(); effect !== undefined; effect = this.#core.pollEffect()) this.#perform(effect);
+    for (let effect = this.#core.pollEffect(); effect !== undefined; effect = this.#core.pollEffect())
+      this.#perform(effect);
   }
 }

@@ -33,7 +33,9 @@ test('the user sees a reset when the tunnel is lost, and the agent comes back', 
   world.balancer.cutAll();
   const [error] = await failed;
   assert.equal(error.code, 'ECONNRESET');
-  await eventually('claimed again, with a greater token', () => proxy.status().root.tunnels.some(({ token }) => token > before));
+  await eventually('claimed again, with a greater token', () =>
+    proxy.status().root.tunnels.some(({ token }) => token > before),
+  );
 });
 
 test('a user at a proxy without a tunnel is forwarded to one that has it, in one hop', async () => {
@@ -87,7 +89,9 @@ test('a standby takes the claim over when its holder leaves', async () => {
   const first = await world.agent('berlin', 'a1');
   await eventually('a1 holds p1', () => claimedBy(proxy, 'a1'));
   await world.agent('berlin', 'a2');
-  await eventually('a2 stands by', () => proxy.status().root.tunnels.some(({ state, agent }) => state === 'standby' && agent === 'a2'));
+  await eventually('a2 stands by', () =>
+    proxy.status().root.tunnels.some(({ state, agent }) => state === 'standby' && agent === 'a2'),
+  );
   await first.stop();
   await eventually('a2 holds p1', () => claimedBy(proxy, 'a2'));
   assert.match((await connectThrough(proxy.ports.frontDoor, 'web.berlin:80')).head, /^HTTP\/1\.1 200 /);
@@ -108,7 +112,9 @@ test('dials, tunnels and new claims go on without a registry; claims are recorde
   await world.registry?.kill();
   await eventually('the loss is noticed', () => proxy.status().registry.state !== 'connected');
   await world.agent('tokyo', 't1');
-  await eventually('a provisional claim', () => proxy.status().root.tunnels.some(({ agent, state }) => agent === 't1' && state === 'provisional'));
+  await eventually('a provisional claim', () =>
+    proxy.status().root.tunnels.some(({ agent, state }) => agent === 't1' && state === 'provisional'),
+  );
   assert.match((await connectThrough(proxy.ports.frontDoor, 'web.tokyo:80')).head, /^HTTP\/1\.1 200 /);
   assert.match((await connectThrough(proxy.ports.frontDoor, 'web.berlin:80')).head, /^HTTP\/1\.1 200 /);
   await world.startRegistry();

@@ -20,7 +20,10 @@ const TUNNEL_STATES = ['claimed', 'provisional', 'standby', 'undecided', 'draini
 export function observeState(metrics: Metrics, { plane, dials, link, relays, connections }: GaugePorts): void {
   const count = (states: readonly string[]) => {
     const { tunnels } = plane.status();
-    return states.map((state) => ({ labels: { state }, value: tunnels.filter((tunnel) => tunnel.state === state).length }));
+    return states.map((state) => ({
+      labels: { state },
+      value: tunnels.filter((tunnel) => tunnel.state === state).length,
+    }));
   };
   metrics.observe(METRIC.tunnels, () => count(TUNNEL_STATES));
   metrics.observe(METRIC.claims, () => count(['claimed', 'provisional']));

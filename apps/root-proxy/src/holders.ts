@@ -18,5 +18,7 @@ export function allHolders(view: RegistryView, self: string): ReadonlyMap<string
 
 /** Where the other members' peer services are. */
 export function peerAddresses(view: RegistryView): readonly PeerAddress[] {
-  return view.members().map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress, incarnation: record.incarnation }));
+  return view
+    .members()
+    .map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress, incarnation: record.incarnation }));
 }

@@ -28,7 +28,10 @@ export class Journal implements PlaneObserver, DialObserver {
   /** By leaf and slot: the trace of the attach that was granted it. */
   readonly #grantTraces = new Map<string, string>();
   /** By request. */
-  readonly #orders = new Map<number, { readonly span: SpanHandle; readonly order: ClaimOrder; readonly startedAt: number }>();
+  readonly #orders = new Map<
+    number,
+    { readonly span: SpanHandle; readonly order: ClaimOrder; readonly startedAt: number }
+  >();
 
   constructor(telemetry: Telemetry) {
     this.#telemetry = telemetry;
@@ -48,7 +51,12 @@ export class Journal implements PlaneObserver, DialObserver {
   tunnelAttached(tunnel: Tunnel): void {
     const { leaf, agent, traceparent, software } = tunnel.hello;
     const { source, via } = tunnel.connection;
-    const attributes = { [ATTRIBUTE.leaf]: leaf, [ATTRIBUTE.agent]: agent, [ATTRIBUTE.tunnel]: tunnel.id, [ATTRIBUTE.via]: via ?? '' };
+    const attributes = {
+      [ATTRIBUTE.leaf]: leaf,
+      [ATTRIBUTE.agent]: agent,
+      [ATTRIBUTE.tunnel]: tunnel.id,
+      [ATTRIBUTE.via]: via ?? '',
+    };
     this.#attachSpans.set(tunnel.id, this.#tracing.startSpan(SPAN.attach, { kind: 'server', traceparent, attributes }));
     this.#telemetry.log.info(EVENT.tunnelAttached, { ...nameOf(tunnel), source, via, software });
     this.#metrics.counter(METRIC.tunnelsOpened).add();
@@ -88,7 +96,11 @@ export class Journal implements PlaneObserver, DialObserver {
 
   tunnelClosed(tunnel: Tunnel, end: TunnelEnd): void {
     const log = end.graceful ? 'info' : 'warn';
-    this.#telemetry.log[log](EVENT.tunnelClosed, { ...nameOf(tunnel), ...end, ageMs: Math.round(now() - tunnel.openedAt) });
+    this.#telemetry.log[log](EVENT.tunnelClosed, {
+      ...nameOf(tunnel),
+      ...end,
+      ageMs: Math.round(now() - tunnel.openedAt),
+    });
     this.#metrics.counter(METRIC.tunnelsClosed, { reason: end.cause }).add();
     if (end.cause === 'silent') this.#metrics.counter(METRIC.livenessLosses).add();
     this.#endAttach(tunnel, end.cause);
@@ -98,7 +110,11 @@ export class Journal implements PlaneObserver, DialObserver {
     const { leaf, slot, request } = order;
     const name = order.type === 'recordClaim' ? SPAN.claimRecord : SPAN.claimRelease;
     const traceparent = this.#grantTraces.get(`${leaf}/${slot}`);
-    const span = this.#tracing.startSpan(name, { kind: 'client', traceparent, attributes: { [ATTRIBUTE.leaf]: leaf, [ATTRIBUTE.slot]: slot } });
+    const span = this.#tracing.startSpan(name, {
+      kind: 'client',
+      traceparent,
+      attributes: { [ATTRIBUTE.leaf]: leaf, [ATTRIBUTE.slot]: slot },
+    });
     this.#orders.set(request, { span, order, startedAt: now() });
   }
 
@@ -123,7 +139,14 @@ export class Journal implements PlaneObserver, DialObserver {
 
   // ---- connections -------------------------------------------------------------------------------------------------
 
-  dialAnswered(order: DialOrder, connection: string, outcome: DialOutcome, detail: string, way: DialWay, durationMs: number): void {
+  dialAnswered(
+    order: DialOrder,
+    connection: string,
+    outcome: DialOutcome,
+    detail: string,
+    way: DialWay,
+    durationMs: number,
+  ): void {
     this.#metrics.counter(METRIC.dials, { outcome }).add();
     this.#metrics.histogram(METRIC.dialSeconds, { outcome }).record(durationMs / 1_000);
     if (way.kind === 'peer') this.#metrics.counter(METRIC.peerForwards, { outcome }).add();
@@ -137,12 +160,21 @@ export class Journal implements PlaneObserver, DialObserver {
     this.#up.add(upBytes);
     this.#down.add(downBytes);
     this.#metrics.counter(METRIC.connectionEnds, { reason: reason ?? kind }).add();
-    this.#telemetry.log.info(EVENT.connectionClosed, { ...targetOf(order), connection, kind, reason, detail, upBytes, downBytes });
+    this.#telemetry.log.info(EVENT.connectionClosed, {
+      ...targetOf(order),
+      connection,
+      kind,
+      reason,
+      detail,
+      upBytes,
+      downBytes,
+    });
   }
 
   answeredHttp({ source }: FrontDoorRequest, user: string, status: number, reason: string): void {
     this.#metrics.counter(METRIC.frontDoorAnswers, { status: String(status) }).add();
-    if (status === 403 || status === 407) this.#telemetry.log.warn(EVENT.requestRejected, { source, user, status, detail: reason });
+    if (status === 403 || status === 407)
+      this.#telemetry.log.warn(EVENT.requestRejected, { source, user, status, detail: reason });
   }
 
   turnedAway(source: string, cause: FrontDoorRefusal, detail: string): void {
@@ -159,7 +191,15 @@ export class Journal implements PlaneObserver, DialObserver {
 
   relayEnded(proxy: string, source: string, end: ConnectionEnd): void {
     const { kind, reason, detail, sentBytes, receivedBytes } = end;
-    this.#telemetry.log.debug(EVENT.tunnelRelayed, { source, proxy, ended: kind, cause: reason, detail, sentBytes, receivedBytes });
+    this.#telemetry.log.debug(EVENT.tunnelRelayed, {
+      source,
+      proxy,
+      ended: kind,
+      cause: reason,
+      detail,
+      sentBytes,
+      receivedBytes,
+    });
   }
 
   tunnelPortRefused(source: string, cause: TunnelPortRefusal, detail: string): void {
@@ -169,7 +209,11 @@ export class Journal implements PlaneObserver, DialObserver {
   }
 
   attachTimedOut(source: string): void {
-    this.#telemetry.log.warn(EVENT.handshakeFailed, { source, cause: 'no-attach', detail: 'the connection did not attach in time' });
+    this.#telemetry.log.warn(EVENT.handshakeFailed, {
+      source,
+      cause: 'no-attach',
+      detail: 'the connection did not attach in time',
+    });
   }
 
   peerConnected(proxy: string): void {
@@ -192,7 +236,9 @@ export class Journal implements PlaneObserver, DialObserver {
       span.end();
     }
     this.#orders.clear();
-    this.#telemetry.log.warn(EVENT.registryLost, { detail: 'tunnels and connections go on; claims are provisional until it is back' });
+    this.#telemetry.log.warn(EVENT.registryLost, {
+      detail: 'tunnels and connections go on; claims are provisional until it is back',
+    });
   }
 
   sessionFailed(registry: string, detail: string): void {

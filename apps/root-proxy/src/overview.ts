@@ -52,7 +52,12 @@ export class Overview {
     const { proxy, link } = this.#ports;
     const proxies = [...(await this.#all())];
     const { state, stamp } = link.status();
-    return { answeredBy: proxy, registryConnected: state === 'connected', stamp: stamp === undefined ? undefined : stampToWire(stamp), proxies };
+    return {
+      answeredBy: proxy,
+      registryConnected: state === 'connected',
+      stamp: stamp === undefined ? undefined : stampToWire(stamp),
+      proxies,
+    };
   }
 
   /** What can be dialled now, by leaf cluster. @param leaf Only this one; empty for all. */
@@ -90,7 +95,10 @@ export class Overview {
       if (peer === undefined) throw new Error(`root proxy ${name} has left`);
       return await peer.describe(DESCRIBE_MS);
     } catch (error) {
-      const record = link.view()?.members().find((member) => member.record.id === name)?.record;
+      const record = link
+        .view()
+        ?.members()
+        .find((member) => member.record.id === name)?.record;
       const detail = error instanceof Error ? error.message : String(error);
       const proxy = record === undefined ? unknownProxy(name) : proxyToWire(record);
       return { proxy, answered: false, detail, tunnels: [], openConnections: 0, registryConnected: false };
@@ -106,7 +114,11 @@ export class Overview {
     return { id: proxy, incarnation, state, generation };
   }
 
-  #tunnelStatus(status: RootTunnelStatus, openConnections: number, nodes: readonly { readonly name: string; readonly ports: readonly number[] }[]): access.TunnelStatus[] {
+  #tunnelStatus(
+    status: RootTunnelStatus,
+    openConnections: number,
+    nodes: readonly { readonly name: string; readonly ports: readonly number[] }[],
+  ): access.TunnelStatus[] {
     const live = this.#ports.plane.tunnel(status.tunnel);
     if (live === undefined) return [];
     return [

@@ -1,6 +1,6 @@
-import { EVENT, SPAN, ATTRIBUTE } from '@xylem/telemetry';
+import { ATTRIBUTE, EVENT, SPAN } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
-import type { Parts } from './compose.ts';
+import type { Parts } from './parts.ts';
 
 /** How long the registry may take to remove our records, and the last messages to leave. */
 const LEAVE_MS = 2_000;
@@ -11,10 +11,16 @@ const LEAVE_MS = 2_000;
  * 1. No new users, no new agents; health says so. 2. The registry marks us draining, agents are told and claim their
  * replacements. 3. Open connections finish, until the deadline. 4. GOODBYE, and our records are removed.
  */
-export async function drainAndStop(parts: Parts, drain: { readonly spreadMs: number; readonly deadlineMs: number }, telemetry: Telemetry): Promise<void> {
+export async function drainAndStop(
+  parts: Parts,
+  drain: { readonly spreadMs: number; readonly deadlineMs: number },
+  telemetry: Telemetry,
+): Promise<void> {
   const { link, plane, dials, relays, listener, frontDoor, servers } = parts;
   const openConnections = dials.openConnections;
-  const span = telemetry.tracing.startSpan(SPAN.drain, { attributes: { [ATTRIBUTE.openConnections]: openConnections } });
+  const span = telemetry.tracing.startSpan(SPAN.drain, {
+    attributes: { [ATTRIBUTE.openConnections]: openConnections },
+  });
   telemetry.log.info(EVENT.drainStarted, { ...drain, tunnels: plane.size, openConnections });
   frontDoor.close();
   listener.close();

@@ -5,7 +5,16 @@ import { isName } from '@xylem/discovery';
 import { ATTRIBUTE, SPAN } from '@xylem/telemetry';
 import type { Attributes, SpanHandle, SpanName, Tracing } from '@xylem/telemetry';
 import { DialRouter } from '@xylem/tunnel';
-import type { DialWay, OfferedNode, PeerHolder, ResetReason, RouterConfig, RouterEffect, RouterEvent, RouterStatus } from '@xylem/tunnel';
+import type {
+  DialWay,
+  OfferedNode,
+  PeerHolder,
+  ResetReason,
+  RouterConfig,
+  RouterEffect,
+  RouterEvent,
+  RouterStatus,
+} from '@xylem/tunnel';
 import { assert, unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
@@ -96,10 +105,27 @@ export class Dials {
     const connection = randomBytes(16).toString('base64url');
     if (this.#open.size >= MAX_OPEN) return { answer: Promise.resolve(this.#full()), abandon: () => undefined };
     const answer = new Promise<DialAnswer>((resolve) => {
-      this.#waiting.set(connection, { order, startedAt: now(), answer: resolve, forward: undefined, peerVia: [], span: undefined });
+      this.#waiting.set(connection, {
+        order,
+        startedAt: now(),
+        answer: resolve,
+        forward: undefined,
+        peerVia: [],
+        span: undefined,
+      });
     });
     const { leaf, node, port, user, hops, timeoutMs } = order;
-    this.#driver.feed({ type: 'dialRequested', connection, leaf, node, port, user, hops, timeoutMs, random: Math.random() });
+    this.#driver.feed({
+      type: 'dialRequested',
+      connection,
+      leaf,
+      node,
+      port,
+      user,
+      hops,
+      timeoutMs,
+      random: Math.random(),
+    });
     return { answer, abandon: () => this.#abandon(connection) };
   }
 
@@ -205,7 +231,13 @@ export class Dials {
     }
     waiting.forward = frames;
     const leftMs = Math.max(1, Math.floor(timeoutMs - (now() - startedAt)));
-    const open = { target: { leaf, node, port }, hops: waiting.order.hops + 1, traceparent: span.traceparent, timeoutMs: leftMs, user };
+    const open = {
+      target: { leaf, node, port },
+      hops: waiting.order.hops + 1,
+      traceparent: span.traceparent,
+      timeoutMs: leftMs,
+      user,
+    };
     frames.send({ kind: { $case: 'open', value: open } });
     await this.#awaitForward(waiting, connection, frames, leftMs);
   }
@@ -229,7 +261,11 @@ export class Dials {
   /** The span of the way that is tried now; the one of a way tried before ends. */
   #startWay(waiting: Waiting, name: SpanName, attributes: Attributes): SpanHandle {
     waiting.span?.end();
-    waiting.span = this.#tracing.startSpan(name, { kind: 'client', traceparent: waiting.order.traceparent, attributes });
+    waiting.span = this.#tracing.startSpan(name, {
+      kind: 'client',
+      traceparent: waiting.order.traceparent,
+      attributes,
+    });
     return waiting.span;
   }
 

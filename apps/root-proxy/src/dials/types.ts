@@ -76,6 +76,13 @@ export interface TunnelDial {
 
 /** For logs and metrics. */
 export interface DialObserver {
-  dialAnswered(order: DialOrder, connection: string, outcome: DialOutcome, detail: string, way: DialWay, durationMs: number): void;
+  dialAnswered(
+    order: DialOrder,
+    connection: string,
+    outcome: DialOutcome,
+    detail: string,
+    way: DialWay,
+    durationMs: number,
+  ): void;
   connectionClosed(order: DialOrder, connection: string, summary: ConnectionSummary): void;
 }

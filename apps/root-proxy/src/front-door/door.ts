@@ -58,7 +58,10 @@ export class FrontDoor {
     if (uris.length > 0) {
       const identity = parseIdentity(uris, this.#domain);
       if (identity.kind === 'user') return { ok: true, user: identity.user };
-      const who = identity.kind === 'problem' ? identity.detail : `the certificate is that of ${describeIdentity(identity)}, not of a user`;
+      const who =
+        identity.kind === 'problem'
+          ? identity.detail
+          : `the certificate is that of ${describeIdentity(identity)}, not of a user`;
       return { ok: false, refusal: { status: 403, outcome: 'denied', reason: who } };
     }
     const anonymous = this.#anonymous === 'always' || (this.#anonymous === 'loopback' && loopback);
@@ -78,7 +81,11 @@ export class FrontDoor {
   }
 
   /** undefined: the client went away first. */
-  async #dial({ authority, socket }: FrontDoorRequest, user: string, span: SpanHandle): Promise<DialAnswer | undefined> {
+  async #dial(
+    { authority, socket }: FrontDoorRequest,
+    user: string,
+    span: SpanHandle,
+  ): Promise<DialAnswer | undefined> {
     const { traceparent } = span;
     const dial = this.#ports.dials.dial({ ...authority, user, hops: 0, timeoutMs: 0, traceparent });
     const gone = Promise.withResolvers<undefined>();

@@ -47,9 +47,11 @@ function checkHeaders(head: ConnectHead): string | undefined {
   const hosts = valuesOf(head.rawHeaders, 'host');
   if (hosts.length > 1) return 'the request has more than one Host header';
   if (hosts.length === 0 && head.httpVersion === '1.1') return 'the request has no Host header';
-  if (valuesOf(head.rawHeaders, 'transfer-encoding').length > 0) return 'CONNECT has no body: Transfer-Encoding is not allowed';
+  if (valuesOf(head.rawHeaders, 'transfer-encoding').length > 0)
+    return 'CONNECT has no body: Transfer-Encoding is not allowed';
   const lengths = valuesOf(head.rawHeaders, 'content-length');
-  if (lengths.some((length) => length !== '0') || lengths.length > 1) return 'CONNECT has no body: Content-Length is not allowed';
+  if (lengths.some((length) => length !== '0') || lengths.length > 1)
+    return 'CONNECT has no body: Content-Length is not allowed';
   if (valuesOf(head.rawHeaders, 'upgrade').length > 0) return 'CONNECT cannot be combined with Upgrade';
   return undefined;
 }

@@ -62,7 +62,10 @@ const malformed: readonly (readonly [string, string])[] = [
   ['a path', `CONNECT web.berlin:80/x HTTP/1.1\r\n${HOST}\r\n`],
   ['origin form', `CONNECT / HTTP/1.1\r\n${HOST}\r\n`],
   ['obs-fold', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}X-A: b\r\n c\r\n\r\n`],
-  ['Content-Length and Transfer-Encoding', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc`],
+  [
+    'Content-Length and Transfer-Encoding',
+    `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc`,
+  ],
   ['a body by Content-Length', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Content-Length: 3\r\n\r\nabc`],
   ['two Content-Lengths', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Content-Length: 0\r\nContent-Length: 0\r\n\r\n`],
   ['Transfer-Encoding: xchunked', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Transfer-Encoding: xchunked\r\n\r\n`],
@@ -172,7 +175,13 @@ test('bounds the clients that wait, and serves again when they have gone', async
 test('speaks TLS on the same port and tells who the client is', async () => {
   const user = await credentials.material({ kind: 'user', user: 'ada' });
   const next = nextRequest();
-  const socket = tlsConnect({ port, host: '127.0.0.1', ...user, servername: 'xylem.internal', ALPNProtocols: ['http/1.1'] });
+  const socket = tlsConnect({
+    port,
+    host: '127.0.0.1',
+    ...user,
+    servername: 'xylem.internal',
+    ALPNProtocols: ['http/1.1'],
+  });
   socket.write(good);
   const request = await next;
   assert.deepEqual(request.uris, ['spiffe://xylem.internal/user/ada']);
@@ -198,7 +207,14 @@ test('keeps half-close over TLS in both directions', async () => {
 test('refuses a certificate of another authority instead of taking the client as anonymous', async () => {
   const others = await Credentials.create();
   const { cert, key } = await others.material({ kind: 'user', user: 'ada' });
-  const socket = tlsConnect({ port, host: '127.0.0.1', ca: credentials.authority.ca, cert, key, servername: 'xylem.internal' });
+  const socket = tlsConnect({
+    port,
+    host: '127.0.0.1',
+    ca: credentials.authority.ca,
+    cert,
+    key,
+    servername: 'xylem.internal',
+  });
   const client = new RawClient(socket);
   client.say(good);
   assert.match(await client.closes(), /^HTTP\/1\.1 403 /);

@@ -31,7 +31,14 @@ export interface FrontDoorRequest {
 }
 
 /** Why a client was turned away before it had asked for a connection. Bounded: it labels a metric. */
-export type FrontDoorRefusal = 'limit' | 'deadline' | 'plaintext' | 'certificate' | 'malformed' | 'method' | 'handshake';
+export type FrontDoorRefusal =
+  | 'limit'
+  | 'deadline'
+  | 'plaintext'
+  | 'certificate'
+  | 'malformed'
+  | 'method'
+  | 'handshake';
 
 export interface FrontDoorOptions {
   readonly tls: TlsSource;
@@ -52,7 +59,11 @@ const LINGER_MS = 1_000;
 const HEAD_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 8 * 1_024;
 
-const HEAD_TOO_LONG: Refusal = { status: 431, outcome: 'invalid', reason: `the request head is longer than ${MAX_HEADER_BYTES} bytes` };
+const HEAD_TOO_LONG: Refusal = {
+  status: 431,
+  outcome: 'invalid',
+  reason: `the request head is longer than ${MAX_HEADER_BYTES} bytes`,
+};
 
 /**
  * One port that speaks HTTP/1.1 CONNECT over TLS (client certificate optional) and, to loopback clients only, in
@@ -71,11 +82,19 @@ export class FrontDoorServer {
   constructor(options: FrontDoorOptions) {
     this.#options = options;
     this.#gate = new Gate({ total: options.maxWaiting ?? 1_024, perAddress: options.maxWaitingPerAddress ?? 256 });
-    this.#tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+    this.#tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket),
+    );
     this.#tls = createTlsServer(this.#tlsOptions(), (socket) => void this.#awaitRequest(socket));
     this.#tls.on('tlsClientError', (error, socket) => this.#handshakeFailed(error, socket));
-    this.#http = createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES, insecureHTTPParser: false, requireHostHeader: true });
-    this.#http.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => this.#connect(request, socket, head));
+    this.#http = createHttpServer({
+      maxHeaderSize: MAX_HEADER_BYTES,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+    });
+    this.#http.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      this.#connect(request, socket, head),
+    );
     this.#http.on('request', (request: IncomingMessage) => this.#unserved(request.socket));
     this.#http.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.#malformed(error, socket));
     this.#stopRenewing = options.tls.onChange(() => this.#tls.setSecureContext(this.#tlsOptions()));
@@ -96,7 +115,15 @@ export class FrontDoorServer {
   #tlsOptions() {
     const { ca, cert, key } = this.#options.tls.current();
     // The certificate is optional; whoever presents one that does not verify is refused later, never taken as anonymous.
-    return { ca, cert, key, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'], requestCert: true, rejectUnauthorized: false } as const;
+    return {
+      ca,
+      cert,
+      key,
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: ['http/1.1'],
+      requestCert: true,
+      rejectUnauthorized: false,
+    } as const;
   }
 
   #accept(raw: Socket): void {
@@ -111,7 +138,9 @@ export class FrontDoorServer {
       admission.leave();
       this.#arrivals.delete(arrival.key);
     };
-    const arrival = new Arrival(raw, this.#options.headTimeoutMs ?? HEAD_TIMEOUT_MS, leave, () => this.#tooSlow(arrival));
+    const arrival = new Arrival(raw, this.#options.headTimeoutMs ?? HEAD_TIMEOUT_MS, leave, () =>
+      this.#tooSlow(arrival),
+    );
     this.#arrivals.set(arrival.key, arrival);
     void this.#sort(arrival);
   }
@@ -183,7 +212,8 @@ export class FrontDoorServer {
       socket.destroy();
       return;
     }
-    const refusal = error.code === 'HPE_HEADER_OVERFLOW' ? HEAD_TOO_LONG : badRequest('this is not a well-formed request head');
+    const refusal =
+      error.code === 'HPE_HEADER_OVERFLOW' ? HEAD_TOO_LONG : badRequest('this is not a well-formed request head');
     this.#turnAway(arrival, socket, 'malformed', refusal);
   }
 

@@ -26,7 +26,11 @@ type Caller<Method extends GuardedMethod> = Extract<Identity, { readonly kind: (
  * The identity of the caller, from its verified certificate only. Throws PERMISSION_DENIED for every other role and for
  * certificates that name nobody.
  */
-export function authorise<Method extends GuardedMethod>(method: Method, peer: StreamPeer, domain: string): Caller<Method> {
+export function authorise<Method extends GuardedMethod>(
+  method: Method,
+  peer: StreamPeer,
+  domain: string,
+): Caller<Method> {
   const identity = parseIdentity(peer.uris, domain);
   if (identity.kind === 'problem') throw new StatusError(status.PERMISSION_DENIED, identity.detail);
   if (!hasRole(method, identity)) {

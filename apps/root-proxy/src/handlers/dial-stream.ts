@@ -21,20 +21,30 @@ export interface DialStreamOptions {
 }
 
 /** Serves one stream that begins with `open`: AccessService.Dial and PeerService.Forward. */
-export async function serveDialStream(call: ServerDuplexStream<Buffer, Buffer>, options: DialStreamOptions): Promise<void> {
+export async function serveDialStream(
+  call: ServerDuplexStream<Buffer, Buffer>,
+  options: DialStreamOptions,
+): Promise<void> {
   const frames = new FramePort(call);
   const first = await frames.first(OPEN_TIMEOUT_MS);
-  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'open') return refuse(frames, 'invalid', 'the first frame must be open');
+  if (first.kind !== 'frame' || first.frame.kind?.$case !== 'open')
+    return refuse(frames, 'invalid', 'the first frame must be open');
   const open = first.frame.kind.value;
   const caller = options.order(open);
   if ('problem' in caller) return refuse(frames, 'invalid', caller.problem);
   const problem = checkTarget(open.target);
-  if (problem !== undefined || open.target === undefined) return refuse(frames, 'invalid', problem ?? 'open names no target');
+  if (problem !== undefined || open.target === undefined)
+    return refuse(frames, 'invalid', problem ?? 'open names no target');
   const { leaf, node, port } = open.target;
   const span = options.tracing.startSpan(options.span, {
     kind: 'server',
     traceparent: open.traceparent.length > MAX_TRACEPARENT ? '' : open.traceparent,
-    attributes: { [ATTRIBUTE.leaf]: leaf, [ATTRIBUTE.node]: node, [ATTRIBUTE.port]: port, [ATTRIBUTE.user]: caller.user },
+    attributes: {
+      [ATTRIBUTE.leaf]: leaf,
+      [ATTRIBUTE.node]: node,
+      [ATTRIBUTE.port]: port,
+      [ATTRIBUTE.user]: caller.user,
+    },
   });
   const { timeoutMs } = open;
   const dial = options.dials.dial({ leaf, node, port, timeoutMs, ...caller, traceparent: span.traceparent });

@@ -86,7 +86,10 @@ function admit(connections: TunnelConnections, label: string): TunnelConnection 
     case 'admitted':
       return admission.connection;
     case 'second':
-      throw new StatusError(status.FAILED_PRECONDITION, 'this connection has had its Attach; a tunnel is one connection');
+      throw new StatusError(
+        status.FAILED_PRECONDITION,
+        'this connection has had its Attach; a tunnel is one connection',
+      );
     case 'unknown':
       throw new StatusError(status.UNAVAILABLE, 'the connection is gone');
   }

@@ -56,7 +56,9 @@ export class Peer {
   /** Opens Relay for an agent's connection that came from `source`; undefined when the peer cannot be reached in time. */
   async openRelay(source: string, withinMs: number): Promise<FramePort | undefined> {
     const channel = await this.#ready(withinMs);
-    return channel === undefined ? undefined : new FramePort(channel.duplex(RawFrameMethods.relay, { [RELAY_SOURCE]: source }));
+    return channel === undefined
+      ? undefined
+      : new FramePort(channel.duplex(RawFrameMethods.relay, { [RELAY_SOURCE]: source }));
   }
 
   /** The peer's own part of the matrix. Rejects with one line when it does not answer in time. */

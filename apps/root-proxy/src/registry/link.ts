@@ -1,5 +1,17 @@
 import { defaultRegistryLinkConfig, RegistryLink } from '@xylem/discovery';
-import type { Incarnation, InstanceNonce, LeafId, ProxyId, Random, RegistryEffect, RegistryEvent, RegistryLinkStatus, RegistryView, RootEffect, Snapshot } from '@xylem/discovery';
+import type {
+  Incarnation,
+  InstanceNonce,
+  LeafId,
+  ProxyId,
+  Random,
+  RegistryEffect,
+  RegistryEvent,
+  RegistryLinkStatus,
+  RegistryView,
+  RootEffect,
+  Snapshot,
+} from '@xylem/discovery';
 import type { TlsSource } from '@xylem/grpc';
 import type { registry as wire } from '@xylem/wire';
 import { unreachable } from '../assert.ts';
@@ -194,7 +206,9 @@ export class Link {
 }
 
 /** undefined when members changed: whether each holder is ready depends on them. */
-function touchedLeaves(delta: Extract<RegistryEvent, { type: 'viewDeltaReceived' }>['delta']): ReadonlySet<LeafId> | undefined {
+function touchedLeaves(
+  delta: Extract<RegistryEvent, { type: 'viewDeltaReceived' }>['delta'],
+): ReadonlySet<LeafId> | undefined {
   if (delta.members.length > 0 || delta.removedMembers.length > 0) return undefined;
   return new Set([...delta.claims, ...delta.removedClaims].map(({ leaf }) => leaf));
 }

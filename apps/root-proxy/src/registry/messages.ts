@@ -21,7 +21,12 @@ import { registry as wire, tunnel } from '@xylem/wire';
 /** Answers about claims, which concern RootDiscovery; all else concerns RegistryLink. */
 export type ClaimAnswer =
   | { readonly type: 'claimRecorded'; readonly request: number; readonly token: FencingToken }
-  | { readonly type: 'claimRefused'; readonly request: number; readonly cause: 'held' | 'stale-incarnation'; readonly holder: ClaimRecord | undefined }
+  | {
+      readonly type: 'claimRefused';
+      readonly request: number;
+      readonly cause: 'held' | 'stale-incarnation';
+      readonly holder: ClaimRecord | undefined;
+    }
   | { readonly type: 'claimUnknown'; readonly request: number }
   | { readonly type: 'claimReleased'; readonly request: number }
   | { readonly type: 'releaseUnknown'; readonly request: number };
@@ -62,7 +67,15 @@ function linkEvent(kind: wire.SessionResponse['kind'], session: number): Registr
   switch (kind?.$case) {
     case 'welcome': {
       const { registry, incarnation, lease, leaseTtlMs, heartbeatIntervalMs } = kind.value;
-      return { type: 'welcomed', session, registry, incarnation: incarnation as Incarnation, lease, leaseTtlMs, heartbeatIntervalMs };
+      return {
+        type: 'welcomed',
+        session,
+        registry,
+        incarnation: incarnation as Incarnation,
+        lease,
+        leaseTtlMs,
+        heartbeatIntervalMs,
+      };
     }
     case 'refused':
       return { type: 'refused', session, code: REFUSALS.get(kind.value.code) ?? 'invalid', detail: kind.value.detail };
@@ -127,14 +140,26 @@ function memberOf(member: wire.Member): Member[] {
   const { proxy, peerAddress, tunnelAddress, instanceNonce, software } = member;
   if (proxy === undefined || !isName(proxy.id)) return [];
   const state = proxy.state === tunnel.ProxyState.PROXY_STATE_DRAINING ? 'draining' : 'ready';
-  const record = { id: proxy.id as ProxyId, incarnation: proxy.incarnation as Incarnation, state, generation: proxy.generation } as const;
+  const record = {
+    id: proxy.id as ProxyId,
+    incarnation: proxy.incarnation as Incarnation,
+    state,
+    generation: proxy.generation,
+  } as const;
   return [{ record, peerAddress, tunnelAddress, instanceNonce: instanceNonce as InstanceNonce, software }];
 }
 
 function claimOf(claim: wire.Claim): MemberClaim[] {
   const { leaf, proxy, slot, agent, incarnation, token } = claim;
   if (!isName(leaf) || !isName(proxy)) return [];
-  return [{ ...keyOf({ leaf, proxy, slot }), agent: agent as AgentId, incarnation: incarnation as Incarnation, token: token as FencingToken }];
+  return [
+    {
+      ...keyOf({ leaf, proxy, slot }),
+      agent: agent as AgentId,
+      incarnation: incarnation as Incarnation,
+      token: token as FencingToken,
+    },
+  ];
 }
 
 function keyOf({ leaf, proxy, slot }: wire.ClaimKey): ClaimKey {

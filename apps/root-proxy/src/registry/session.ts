@@ -54,7 +54,9 @@ export class RegistrySession {
       return this.#ended(error instanceof Error ? error.message : String(error));
     }
     if (this.#over) return;
-    const stream: MessageStream<wire.SessionRequest, wire.SessionResponse> = this.#channel.stream(RegistryService.session);
+    const stream: MessageStream<wire.SessionRequest, wire.SessionResponse> = this.#channel.stream(
+      RegistryService.session,
+    );
     this.#stream = stream;
     stream.send({ kind: { $case: 'hello', value: hello } });
     for await (const message of stream) {

@@ -87,7 +87,16 @@ export class TunnelConnections {
       stream.destroy();
     };
     const deadline = setTimeout(late, this.#attachTimeoutMs);
-    const entry: Entry = { label, via, source, stream, deadline, settled, attached: false, close: () => void stream.destroy() };
+    const entry: Entry = {
+      label,
+      via,
+      source,
+      stream,
+      deadline,
+      settled,
+      attached: false,
+      close: () => void stream.destroy(),
+    };
     this.#entries.set(label, entry);
     stream.once('close', () => {
       clearTimeout(deadline);

@@ -3,7 +3,7 @@ import type { FramePort, FramesOver } from '@xylem/carrier';
 import { carry, decodeFrame, encodeDataFrame, FrameDecodeError } from '@xylem/wire';
 
 /** The other end of a relay gave it up, or the way to it was lost. */
-export class RelayLost extends Error {
+class RelayLost extends Error {
   override readonly name = 'RelayLost';
 }
 

@@ -12,7 +12,12 @@ const SOURCE = /^[0-9A-Za-z.:[\]%-]{1,64}$/;
  * Takes a relayed connection in as if it had come to the tunnel port: TLS with the agent starts here. It came over the
  * peer port, so only a root proxy can have relayed it, and it is served here whatever name it asks for: no second relay.
  */
-export function serveRelay(call: ServerDuplexStream<Buffer, Buffer>, via: ProxyId, server: GrpcServer, connections: TunnelConnections): void {
+export function serveRelay(
+  call: ServerDuplexStream<Buffer, Buffer>,
+  via: ProxyId,
+  server: GrpcServer,
+  connections: TunnelConnections,
+): void {
   const duplex = new FrameDuplex(new FramePort(call));
   duplex.on('error', ignore);
   const told = call.metadata.get(RELAY_SOURCE)[0]?.toString() ?? '';

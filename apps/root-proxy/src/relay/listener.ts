@@ -12,7 +12,14 @@ import type { TunnelConnections } from './connections.ts';
 import type { Relays } from './relays.ts';
 
 /** Why a connection to the tunnel port was closed before anybody served it. Bounded: it labels a metric. */
-export type TunnelPortRefusal = 'limit' | 'malformed' | 'too-long' | 'deadline' | 'gone' | 'relay-limit' | 'unreachable';
+export type TunnelPortRefusal =
+  | 'limit'
+  | 'malformed'
+  | 'too-long'
+  | 'deadline'
+  | 'gone'
+  | 'relay-limit'
+  | 'unreachable';
 
 export interface TunnelListenerPorts {
   readonly server: GrpcServer;
@@ -57,7 +64,8 @@ export class TunnelListener {
     socket.on('error', ignore);
     const source = addressOf(socket);
     const admission = this.#gate.admit(socket.remoteAddress ?? '');
-    if (!admission.admitted) return this.#refuse(socket, source, 'limit', `too many connections wait already (limit per ${admission.limit})`);
+    if (!admission.admitted)
+      return this.#refuse(socket, source, 'limit', `too many connections wait already (limit per ${admission.limit})`);
     const { leave } = admission;
     socket.once('close', leave);
     const hello = await peek(socket, { deadlineMs: HELLO_TIMEOUT_MS, maxBytes: MAX_CLIENT_HELLO_BYTES }, readHello);

@@ -27,7 +27,9 @@ for (const [what, bytes, cause] of [
     const client = await RawClient.connect(proxy.ports.tunnel);
     client.say(bytes);
     assert.equal(await client.closes(), '');
-    await eventually('it was logged', () => proxy.log.slice(seen).some((line) => line.event === 'handshake.failed' && line['cause'] === cause));
+    await eventually('it was logged', () =>
+      proxy.log.slice(seen).some((line) => line.event === 'handshake.failed' && line['cause'] === cause),
+    );
   });
 }
 
@@ -36,13 +38,26 @@ test('refuses a client without a certificate, one of another authority, and one 
   const stranger = await others.material({ kind: 'agent', leaf: 'berlin', agent: 'a1' });
   const { ca } = world.credentials.authority;
   for (const material of [{}, { cert: stranger.cert, key: stranger.key }]) {
-    const socket = tlsConnect({ port: proxy.ports.tunnel, host: '127.0.0.1', ca, ...material, servername: `p1.${DOMAIN}`, ALPNProtocols: ['h2'] });
+    const socket = tlsConnect({
+      port: proxy.ports.tunnel,
+      host: '127.0.0.1',
+      ca,
+      ...material,
+      servername: `p1.${DOMAIN}`,
+      ALPNProtocols: ['h2'],
+    });
     socket.on('error', () => undefined).resume();
     await new Promise((resolve) => socket.once('close', resolve));
   }
   assert.ok(proxy.log.some((line) => line.event === 'handshake.failed' && line['cause'] === 'handshake'));
   const agent = await world.credentials.material({ kind: 'agent', leaf: 'berlin', agent: 'a1' });
-  const silent = tlsConnect({ port: proxy.ports.tunnel, host: '127.0.0.1', ...agent, servername: `p1.${DOMAIN}`, ALPNProtocols: ['h2'] });
+  const silent = tlsConnect({
+    port: proxy.ports.tunnel,
+    host: '127.0.0.1',
+    ...agent,
+    servername: `p1.${DOMAIN}`,
+    ALPNProtocols: ['h2'],
+  });
   silent.on('error', () => undefined).resume();
   await once(silent, 'close', { signal: AbortSignal.timeout(5_000) });
   assert.ok(proxy.log.some((line) => line['cause'] === 'no-attach'));
@@ -50,7 +65,13 @@ test('refuses a client without a certificate, one of another authority, and one 
 
 test('serves its own certificate for a name that no member bears, so that the agent sees the mismatch', async () => {
   const agent = await world.credentials.material({ kind: 'agent', leaf: 'berlin', agent: 'a1' });
-  const socket = tlsConnect({ port: proxy.ports.tunnel, host: '127.0.0.1', ...agent, servername: `p9.${DOMAIN}`, ALPNProtocols: ['h2'] });
+  const socket = tlsConnect({
+    port: proxy.ports.tunnel,
+    host: '127.0.0.1',
+    ...agent,
+    servername: `p9.${DOMAIN}`,
+    ALPNProtocols: ['h2'],
+  });
   const [error] = await once(socket, 'error', { signal: AbortSignal.timeout(5_000) });
   assert.equal(error.code, 'ERR_TLS_CERT_ALTNAME_INVALID');
 });

@@ -9,7 +9,8 @@ export function bind(server: Server, address: string, key: string): Promise<numb
   const parsed = parseHostPort(address);
   if (parsed === undefined) return Promise.reject(new Error(`${key}: ${JSON.stringify(address)} is not host:port`));
   return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException): void => reject(new Error(`${key}: ${remedy(error, address)}`, { cause: error }));
+    const failed = (error: NodeJS.ErrnoException): void =>
+      reject(new Error(`${key}: ${remedy(error, address)}`, { cause: error }));
     server.once('error', failed);
     server.listen({ host: parsed.host, port: parsed.port, backlog: 1_024 }, () => {
       server.off('error', failed);

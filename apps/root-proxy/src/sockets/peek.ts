@@ -25,7 +25,11 @@ export interface PeekLimits {
  * Reads the first bytes of a socket until `look` has decided, then puts every one of them back, so that whoever takes
  * the socket next reads it from its beginning. The socket is paused when this returns. `look` is given all bytes so far.
  */
-export function peek<T>(socket: Socket, limits: PeekLimits, look: (bytes: Buffer) => PeekStep<T>): Promise<PeekResult<T>> {
+export function peek<T>(
+  socket: Socket,
+  limits: PeekLimits,
+  look: (bytes: Buffer) => PeekStep<T>,
+): Promise<PeekResult<T>> {
   return new Promise((resolve) => {
     let bytes: Buffer = Buffer.alloc(0);
     const finish = (result: PeekResult<T>): void => {

@@ -48,7 +48,7 @@ export class World {
   registryPort = 0;
   registry: RunningRegistry | undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), 'xylem-root-proxy-'));
-  readonly #closers: (() => Promise<unknown> | unknown)[] = [];
+  readonly #closers: (() => unknown)[] = [];
   readonly nodes = new Map<string, number>();
 
   private constructor(credentials: Credentials, balancer: Balancer, balancerPort: number) {
@@ -66,14 +66,17 @@ export class World {
 
   async startRegistry(): Promise<void> {
     const tls = await this.credentials.files({ kind: 'registry', registry: 'r1' }, this.#folder);
-    this.registry = await startRegistry({
-      ...common(tls),
-      id: 'r1',
-      listen: `127.0.0.1:${this.registryPort}`,
-      store: { kind: 'embedded', dataDir: join(this.#folder, 'store'), listen: ANY },
-      leaseTtlMs: 2_000,
-      heartbeatIntervalMs: 500,
-    }, { telemetry: telemetryTo('registry', 'r1', []) });
+    this.registry = await startRegistry(
+      {
+        ...common(tls),
+        id: 'r1',
+        listen: `127.0.0.1:${this.registryPort}`,
+        store: { kind: 'embedded', dataDir: join(this.#folder, 'store'), listen: ANY },
+        leaseTtlMs: 2_000,
+        heartbeatIntervalMs: 500,
+      },
+      { telemetry: telemetryTo('registry', 'r1', []) },
+    );
     this.registryPort = this.registry.port;
     await this.registry.ready();
   }
@@ -107,7 +110,12 @@ export class World {
   }
 
   /** An agent that offers every node of this world. */
-  async agent(leaf: string, agent: string, overrides: AgentOverrides = {}, steering: 'sni' | 'off' = 'sni'): Promise<RunningAgent> {
+  async agent(
+    leaf: string,
+    agent: string,
+    overrides: AgentOverrides = {},
+    steering: 'sni' | 'off' = 'sni',
+  ): Promise<RunningAgent> {
     const tls = await this.credentials.files({ kind: 'agent', leaf, agent }, this.#folder);
     const running = await startAgent(
       {
@@ -160,7 +168,10 @@ export class World {
 }
 
 /** CONNECT through a front door; answers with the client and the head of the answer. */
-export async function connectThrough(port: number, authority: string): Promise<{ readonly client: RawClient; readonly head: string }> {
+export async function connectThrough(
+  port: number,
+  authority: string,
+): Promise<{ readonly client: RawClient; readonly head: string }> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   await once(socket, 'connect');
   const client = new RawClient(socket);
@@ -190,13 +201,21 @@ function common(tls: { readonly ca: string; readonly cert: string; readonly key:
 }
 
 function telemetryTo(service: string, instance: string, lines: LogLine[], otlpEndpoint?: string) {
-  return startTelemetry({ service, instance, version: '0.0.0', logLevel: 'debug', logDestination: sink(lines), otlpEndpoint });
+  return startTelemetry({
+    service,
+    instance,
+    version: '0.0.0',
+    logLevel: 'debug',
+    logDestination: sink(lines),
+    otlpEndpoint,
+  });
 }
 
 function sink(lines?: LogLine[]): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
-      if (lines !== undefined) for (const line of chunk.toString().split('\n')) if (line !== '') lines.push(JSON.parse(line));
+      if (lines !== undefined)
+        for (const line of chunk.toString().split('\n')) if (line !== '') lines.push(JSON.parse(line));
       done();
     },
   });

@@ -10,7 +10,12 @@ export function gossipToWire(message: GossipMessage): wire.DiscoveryRequest {
     return { kind: { $case: 'snapshot', value: { stamp: stampToWire(message.stamp), proxies } } };
   }
   const { from, to, changed, removed } = message;
-  const value = { from: stampToWire(from), to: stampToWire(to), changed: changed.map(proxyToWire), removed: [...removed] };
+  const value = {
+    from: stampToWire(from),
+    to: stampToWire(to),
+    changed: changed.map(proxyToWire),
+    removed: [...removed],
+  };
   return { kind: { $case: 'delta', value } };
 }
 

@@ -52,13 +52,33 @@ const refused: readonly (readonly [string, Partial<wire.AgentHello>, carry.Reaso
   ['an empty nonce', { instanceNonce: '' }, Reason.REASON_PROTOCOL_ERROR, /instance_nonce/],
   ['a tunnel id with a slash', { tunnelId: 'a/b' }, Reason.REASON_PROTOCOL_ERROR, /tunnel_id/],
   ['a tunnel that replaces itself', { replacesTunnelId: 't1' }, Reason.REASON_PROTOCOL_ERROR, /itself/],
-  ['another proxy wanted', { wantedProxy: 'p2' }, Reason.REASON_PROTOCOL_ERROR, /"p2" was wanted, this is root proxy p1/],
+  [
+    'another proxy wanted',
+    { wantedProxy: 'p2' },
+    Reason.REASON_PROTOCOL_ERROR,
+    /"p2" was wanted, this is root proxy p1/,
+  ],
   ['a node that is no label', { nodes: [{ name: 'Web', ports: [80] }] }, Reason.REASON_PROTOCOL_ERROR, /"Web"/],
-  ['a node twice', { nodes: [{ name: 'web', ports: [80] }, { name: 'web', ports: [81] }] }, Reason.REASON_PROTOCOL_ERROR, /twice/],
+  [
+    'a node twice',
+    {
+      nodes: [
+        { name: 'web', ports: [80] },
+        { name: 'web', ports: [81] },
+      ],
+    },
+    Reason.REASON_PROTOCOL_ERROR,
+    /twice/,
+  ],
   ['port 0', { nodes: [{ name: 'web', ports: [0] }] }, Reason.REASON_PROTOCOL_ERROR, /port 0/],
   ['port 65536', { nodes: [{ name: 'web', ports: [65_536] }] }, Reason.REASON_PROTOCOL_ERROR, /65536/],
   ['a node without ports', { nodes: [{ name: 'web', ports: [] }] }, Reason.REASON_PROTOCOL_ERROR, /0 ports/],
-  ['too many nodes', { nodes: Array.from({ length: 4_097 }, (_, index) => ({ name: `n${index}`, ports: [1] })) }, Reason.REASON_PROTOCOL_ERROR, /4097/],
+  [
+    'too many nodes',
+    { nodes: Array.from({ length: 4_097 }, (_, index) => ({ name: `n${index}`, ports: [1] })) },
+    Reason.REASON_PROTOCOL_ERROR,
+    /4097/,
+  ],
 ];
 
 for (const [what, changes, reason, detail] of refused) {

@@ -6,7 +6,7 @@ import { carry } from '@xylem/wire';
 import type { tunnel as wire } from '@xylem/wire';
 
 /** Versions of the tunnel protocol that this build speaks. */
-export const PROTOCOL = { lowest: 1, highest: 1 } as const;
+const PROTOCOL = { lowest: 1, highest: 1 } as const;
 
 /** Bounds of what an agent may say about itself, each far above honest use. */
 const MAX_NODES = 4_096;
@@ -33,7 +33,9 @@ export interface RefusedHello {
   readonly detail: string;
 }
 
-export type HelloCheck = { readonly ok: true; readonly hello: AcceptedHello } | { readonly ok: false; readonly refusal: RefusedHello };
+export type HelloCheck =
+  | { readonly ok: true; readonly hello: AcceptedHello }
+  | { readonly ok: false; readonly refusal: RefusedHello };
 
 /**
  * Checks a hello against the identity of the verified certificate. The message never adds to the identity: a leaf or
@@ -41,7 +43,11 @@ export type HelloCheck = { readonly ok: true; readonly hello: AcceptedHello } | 
  *
  * @param self Own id, to tell an agent that a steered attempt ended up at the wrong root proxy.
  */
-export function checkHello(hello: wire.AgentHello, identity: Extract<Identity, { kind: 'agent' }>, self: string): HelloCheck {
+export function checkHello(
+  hello: wire.AgentHello,
+  identity: Extract<Identity, { kind: 'agent' }>,
+  self: string,
+): HelloCheck {
   const version = Math.min(hello.maxVersion, PROTOCOL.highest);
   if (version < hello.minVersion || version < PROTOCOL.lowest) {
     const detail = `the agent speaks versions ${hello.minVersion} to ${hello.maxVersion}, this root proxy ${PROTOCOL.lowest} to ${PROTOCOL.highest}`;
@@ -49,7 +55,10 @@ export function checkHello(hello: wire.AgentHello, identity: Extract<Identity, {
   }
   if (hello.leaf !== identity.leaf || hello.agent !== identity.agent) {
     const claimed = `${quote(hello.leaf)}/${quote(hello.agent)}`;
-    return refuse(carry.Reason.REASON_DENIED, `the certificate is that of agent ${identity.leaf}/${identity.agent}, the hello names ${claimed}`);
+    return refuse(
+      carry.Reason.REASON_DENIED,
+      `the certificate is that of agent ${identity.leaf}/${identity.agent}, the hello names ${claimed}`,
+    );
   }
   const problem = malformed(hello, self);
   if (problem !== undefined) return refuse(carry.Reason.REASON_PROTOCOL_ERROR, problem);
@@ -60,9 +69,11 @@ function malformed(hello: wire.AgentHello, self: string): string | undefined {
   if (!isName(hello.leaf) || !isName(hello.agent)) return 'leaf and agent must be DNS labels';
   if (!TOKEN.test(hello.instanceNonce)) return 'instance_nonce must be 1 to 64 of A-Z a-z 0-9 . _ -';
   if (!TOKEN.test(hello.tunnelId)) return 'tunnel_id must be 1 to 64 of A-Z a-z 0-9 . _ -';
-  if (hello.replacesTunnelId !== '' && !TOKEN.test(hello.replacesTunnelId)) return 'replaces_tunnel_id is not a tunnel id';
+  if (hello.replacesTunnelId !== '' && !TOKEN.test(hello.replacesTunnelId))
+    return 'replaces_tunnel_id is not a tunnel id';
   if (hello.replacesTunnelId === hello.tunnelId) return 'a tunnel cannot replace itself';
-  if (hello.wantedProxy !== '' && hello.wantedProxy !== self) return `${quote(hello.wantedProxy)} was wanted, this is root proxy ${self}`;
+  if (hello.wantedProxy !== '' && hello.wantedProxy !== self)
+    return `${quote(hello.wantedProxy)} was wanted, this is root proxy ${self}`;
   return malformedNodes(hello.nodes);
 }
 
@@ -73,7 +84,8 @@ function malformedNodes(nodes: readonly wire.Node[]): string | undefined {
     if (!isName(name)) return `${quote(name)} cannot name a node: 1 to 63 of a-z, 0-9 and "-"`;
     if (names.has(name)) return `node ${name} is offered twice`;
     names.add(name);
-    if (ports.length === 0 || ports.length > MAX_PORTS_PER_NODE) return `node ${name} offers ${ports.length} ports, 1 to ${MAX_PORTS_PER_NODE} can be`;
+    if (ports.length === 0 || ports.length > MAX_PORTS_PER_NODE)
+      return `node ${name} offers ${ports.length} ports, 1 to ${MAX_PORTS_PER_NODE} can be`;
     const stray = ports.find((port) => port < 1 || port > 65_535);
     if (stray !== undefined) return `node ${name} offers port ${stray}, which is not within 1 to 65535`;
   }

@@ -137,7 +137,8 @@ export class TunnelPlane {
 
   /** Ends every tunnel with GOODBYE. */
   stop(): void {
-    for (const tunnel of [...this.#tunnels.values()]) tunnel.goodbye(Reason.REASON_SHUTDOWN, 'shutdown', 'the root proxy stops');
+    for (const tunnel of [...this.#tunnels.values()])
+      tunnel.goodbye(Reason.REASON_SHUTDOWN, 'shutdown', 'the root proxy stops');
     this.#driver.stop();
   }
 
@@ -152,11 +153,23 @@ export class TunnelPlane {
   }
 
   /** Serves one Attach stream on a connection that has no other. */
-  async attach(stream: ControlStream, identity: Extract<Identity, { kind: 'agent' }>, connection: TunnelConnection): Promise<void> {
+  async attach(
+    stream: ControlStream,
+    identity: Extract<Identity, { kind: 'agent' }>,
+    connection: TunnelConnection,
+  ): Promise<void> {
     const messages = stream[Symbol.asyncIterator]();
     const hello = await this.#awaitHello(stream, messages);
     const check = checkHello(hello, identity, this.#options.proxy);
-    if (!check.ok) return this.#refuse(stream, connection, identity, check.refusal.reason, check.refusal.detail, RETRY_AFTER_MS.refused);
+    if (!check.ok)
+      return this.#refuse(
+        stream,
+        connection,
+        identity,
+        check.refusal.reason,
+        check.refusal.detail,
+        RETRY_AFTER_MS.refused,
+      );
     const unwelcome = this.#unwelcome(check.hello);
     if (unwelcome !== undefined) return this.#refuse(stream, connection, identity, ...unwelcome);
     await this.#welcome(stream, check.hello, connection).run(messages);
@@ -167,7 +180,8 @@ export class TunnelPlane {
     const frames = new FramePort(call);
     const tunnel = this.#byConnection.get(label);
     const connection = call.metadata.get('xylem-connection')[0]?.toString() ?? '';
-    if (tunnel === undefined) throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
+    if (tunnel === undefined)
+      throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
     if (connection === '') throw new StatusError(status.INVALID_ARGUMENT, 'metadata xylem-connection is missing');
     await this.#ports.dials.carryOpened(tunnel.id, connection, frames);
   }
@@ -184,13 +198,22 @@ export class TunnelPlane {
   /** Why a well-formed hello is not welcome now. */
   #unwelcome(hello: AcceptedHello): [carry.Reason, string, number] | undefined {
     const { proxy } = this.#options;
-    if (this.#core.status().draining) return [Reason.REASON_SHUTDOWN, `root proxy ${proxy} is about to stop`, RETRY_AFTER_MS.draining];
-    if (this.#tunnels.has(hello.tunnel)) return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
+    if (this.#core.status().draining)
+      return [Reason.REASON_SHUTDOWN, `root proxy ${proxy} is about to stop`, RETRY_AFTER_MS.draining];
+    if (this.#tunnels.has(hello.tunnel))
+      return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
     if (this.#tunnels.size < MAX_TUNNELS) return undefined;
     return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
   }
 
-  #refuse(stream: ControlStream, connection: TunnelConnection, identity: Extract<Identity, { kind: 'agent' }>, reason: carry.Reason, detail: string, retryAfterMs: number): void {
+  #refuse(
+    stream: ControlStream,
+    connection: TunnelConnection,
+    identity: Extract<Identity, { kind: 'agent' }>,
+    reason: carry.Reason,
+    detail: string,
+    retryAfterMs: number,
+  ): void {
     this.#ports.observer.tunnelRefused(connection.source, `${identity.leaf}/${identity.agent}`, nameOf(reason), detail);
     stream.send({ kind: { $case: 'refused', value: { reason, detail, retryAfterMs } } });
     setTimeout(() => connection.close(), RETRY_AFTER_MS.draining).unref();
@@ -205,11 +228,22 @@ export class TunnelPlane {
     const claimsPerProxy = this.#options.root.claimsPerProxy ?? 1;
     const { intervalMs: pingIntervalMs, deadAfterMs } = liveness;
     const via = connection.via ?? '';
-    tunnel.send({ $case: 'welcome', value: { version: hello.version, proxy, incarnation, pingIntervalMs, deadAfterMs, via, claimsPerProxy, software } });
+    tunnel.send({
+      $case: 'welcome',
+      value: { version: hello.version, proxy, incarnation, pingIntervalMs, deadAfterMs, via, claimsPerProxy, software },
+    });
     this.#ports.observer.tunnelAttached(tunnel);
     const { leaf, agent, nonce, replaces, nodes } = hello;
     this.#ports.dials.tunnelAttached(tunnel.id, leaf, agent, nodes);
-    this.#driver.feed({ type: 'attachRequested', tunnel: tunnel.id, leaf, agent, nonce, replaces, via: connection.via });
+    this.#driver.feed({
+      type: 'attachRequested',
+      tunnel: tunnel.id,
+      leaf,
+      agent,
+      nonce,
+      replaces,
+      via: connection.via,
+    });
     this.#stopDialling(replaces);
     return tunnel;
   }
@@ -222,9 +256,13 @@ export class TunnelPlane {
   }
 
   readonly #listener = {
-    message: (tunnel: Tunnel, message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'drain' }>): void => {
+    message: (
+      tunnel: Tunnel,
+      message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'drain' }>,
+    ): void => {
       if (message.$case === 'standby') return this.#driver.feed({ type: 'standbyRequested', tunnel: tunnel.id });
-      if (message.$case === 'snapshotWanted') return this.#driver.feed({ type: 'snapshotRequested', tunnel: tunnel.id });
+      if (message.$case === 'snapshotWanted')
+        return this.#driver.feed({ type: 'snapshotRequested', tunnel: tunnel.id });
       this.#ports.dials.tunnelDraining(tunnel.id);
       this.#driver.feed({ type: 'agentDraining', tunnel: tunnel.id });
     },

@@ -1,8 +1,7 @@
 import { Liveness } from '@xylem/discovery';
 import type { LivenessConfig, LivenessEffect, LivenessEvent, Random } from '@xylem/discovery';
 import type { MessageStream } from '@xylem/grpc';
-import { carry } from '@xylem/wire';
-import type { tunnel as wire } from '@xylem/wire';
+import type { carry, tunnel as wire } from '@xylem/wire';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
 import type { TunnelConnection } from '../relay/connections.ts';
@@ -51,7 +50,14 @@ export class Tunnel {
   #pool: wire.PoolReport | undefined;
   #ended = false;
 
-  constructor(stream: ControlStream, hello: AcceptedHello, connection: TunnelConnection, liveness: LivenessConfig, random: Random, listener: TunnelListener) {
+  constructor(
+    stream: ControlStream,
+    hello: AcceptedHello,
+    connection: TunnelConnection,
+    liveness: LivenessConfig,
+    random: Random,
+    listener: TunnelListener,
+  ) {
     this.#stream = stream;
     this.hello = hello;
     this.connection = connection;
@@ -87,7 +93,8 @@ export class Tunnel {
   /** Reads until the tunnel is over. */
   async run(messages: AsyncIterator<wire.AttachRequest>): Promise<void> {
     this.#driver.start();
-    for (let next = await messages.next(); next.done !== true && !this.#ended; next = await messages.next()) this.#receive(next.value.kind);
+    for (let next = await messages.next(); next.done !== true && !this.#ended; next = await messages.next())
+      this.#receive(next.value.kind);
     if (this.#ended) return;
     const end = await this.#stream.closed;
     const detail = end.kind === 'ended' ? 'the agent ended the stream without GOODBYE' : end.detail;
@@ -125,7 +132,11 @@ export class Tunnel {
       case 'reportAlive':
         return this.#listener.alive(this);
       case 'declareDead':
-        this.#end({ graceful: false, cause: 'silent', detail: `the agent has not answered for ${Math.round(effect.silentMs)} ms` });
+        this.#end({
+          graceful: false,
+          cause: 'silent',
+          detail: `the agent has not answered for ${Math.round(effect.silentMs)} ms`,
+        });
         this.connection.close();
         return;
     }

@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto';
+import { defaultRelayConfig, RelayPolicy } from '@xylem/discovery';
+import type { InstanceNonce, LivenessConfig, ProxyId, Random, RootConfig } from '@xylem/discovery';
+import { createServer } from '@xylem/grpc';
+import type { GrpcServer, ServerFault, TlsSource } from '@xylem/grpc';
+import type { Telemetry } from '@xylem/telemetry';
+import { DEFAULT_ROUTER_CONFIG } from '@xylem/tunnel';
+import type { RouterConfig } from '@xylem/tunnel';
+import { SOFTWARE } from './config.ts';
+import type { ProxyConfig } from './config.ts';
+import { Dials } from './dials/dials.ts';
+import { FrontDoor } from './front-door/door.ts';
+import { FrontDoorServer } from './front-door/server.ts';
+import { accessServices, peerServices, tunnelServices } from './handlers/services.ts';
+import type { ServicePorts } from './handlers/services.ts';
+import { allHolders, holdersOf, peerAddresses } from './holders.ts';
+import { Journal } from './journal.ts';
+import { Overview } from './overview.ts';
+import { Peers } from './peers/peers.ts';
+import { Link } from './registry/link.ts';
+import { TunnelConnections } from './relay/connections.ts';
+import { TunnelListener } from './relay/listener.ts';
+import { Relays } from './relay/relays.ts';
+import { TunnelPlane } from './tunnels/plane.ts';
+
+/** What tests set, and a configuration does not. */
+export interface Tuning {
+  readonly random?: Random;
+  readonly root?: Partial<Omit<RootConfig, 'proxy'>>;
+  readonly liveness?: LivenessConfig;
+  readonly router?: Partial<RouterConfig>;
+  /** Accept to attach. Default 15_000: TLS handshake, HTTP/2 settings and hello have 5 to 10 s each of their own. */
+  readonly attachTimeoutMs?: number;
+}
+
+/** Everything that runs in a root proxy, wired. */
+export interface Parts {
+  readonly link: Link;
+  readonly plane: TunnelPlane;
+  readonly dials: Dials;
+  readonly peers: Peers;
+  readonly relays: Relays;
+  readonly connections: TunnelConnections;
+  readonly listener: TunnelListener;
+  readonly frontDoor: FrontDoorServer;
+  readonly servers: { readonly tunnel: GrpcServer; readonly peer: GrpcServer; readonly access: GrpcServer };
+}
+
+interface Context {
+  readonly proxy: ProxyId;
+  readonly config: ProxyConfig;
+  readonly tuning: Tuning;
+  readonly telemetry: Telemetry;
+  readonly journal: Journal;
+  readonly tls: TlsSource;
+  readonly random: Random;
+}
+
+/** PING interval and patience, stated in every welcome. */
+const LIVENESS: LivenessConfig = { intervalMs: 5_000, deadAfterMs: 10_000 };
+const ATTACH_TIMEOUT_MS = 15_000;
+/** A matrix of a thousand tunnels with their agents' pools fits. */
+const MAX_ANSWER_BYTES = 4 * 1_024 * 1_024;
+/** Forwarded connections and relays of one peer share its one connection. */
+const MAX_PEER_STREAMS = 20_000;
+/**
+ * HTTP/2 window per carried connection: 4 MiB carry 80 MB/s and more at 20 ms round trip, and bound what one user who
+ * stops reading can hold.
+ */
+const STREAM_WINDOW_BYTES = 4 * 1_024 * 1_024;
+
+/** Makes every part; nothing listens or connects yet. */
+export function assemble(
+  proxy: ProxyId,
+  config: ProxyConfig,
+  tuning: Tuning,
+  telemetry: Telemetry,
+  tls: TlsSource,
+): Parts {
+  const random = tuning.random ?? { next: () => Math.random() };
+  const context: Context = { proxy, config, tuning, telemetry, journal: new Journal(telemetry), tls, random };
+  const peers = makePeers(context);
+  const dials: Dials = makeDials(context, peers, () => plane);
+  const plane: TunnelPlane = makePlane(context, dials, () => link);
+  const link: Link = makeLink(context, { plane, dials, peers }, () => link);
+  const connections = makeConnections(context);
+  const relays = makeRelays(context, peers);
+  const overview = new Overview({ proxy, generation: config.generation, plane, dials, link, peers });
+  const services = { proxy, domain: config.domain, tracing: telemetry.tracing, dials, plane, connections, overview };
+  const servers = makeServers(context, services);
+  const listener = makeListener(context, { server: servers.tunnel, connections, relays, link });
+  const frontDoor = makeFrontDoor(context, dials);
+  return { link, plane, dials, peers, relays, connections, listener, frontDoor, servers };
+}
+
+function makePeers({ proxy, config, tls, journal }: Context): Peers {
+  return new Peers(proxy, config.domain, tls, {
+    connected: (peer) => journal.peerConnected(peer),
+    lost: (peer, detail) => journal.peerLost(peer, detail),
+  });
+}
+
+function makeDials({ proxy, tuning, telemetry, journal }: Context, peers: Peers, plane: () => TunnelPlane): Dials {
+  const ports = {
+    sendDial: (dial: Parameters<TunnelPlane['sendDial']>[0]) => plane().sendDial(dial),
+    sendCancel: (tunnel: string, connection: string) => plane().sendCancel(tunnel, connection),
+    openForward: async (peer: string, withinMs: number) => peers.get(peer)?.openForward(withinMs),
+  };
+  return new Dials(proxy, { ...DEFAULT_ROUTER_CONFIG, ...tuning.router }, ports, telemetry.tracing, journal);
+}
+
+function makePlane({ proxy, config, tuning, journal, random }: Context, dials: Dials, link: () => Link): TunnelPlane {
+  const root = { claimsPerProxy: config.claimsPerProxy, ...tuning.root };
+  const options = { proxy, software: SOFTWARE, root, liveness: tuning.liveness ?? LIVENESS, random };
+  return new TunnelPlane(options, {
+    dials,
+    order: (order) => {
+      journal.claimOrdered(order);
+      link().order(order);
+    },
+    deregister: () => link().drain(),
+    observer: journal,
+  });
+}
+
+function makeLink(context: Context, parts: Pick<Parts, 'plane' | 'dials' | 'peers'>, self: () => Link): Link {
+  const { proxy, config, journal, tls, random } = context;
+  const { plane, dials, peers } = parts;
+  const { domain, registries, generation } = config;
+  const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
+  return new Link(
+    { proxy, domain, registries, tls, random, instanceNonce, generation, software: SOFTWARE },
+    {
+      connected: (incarnation) => {
+        journal.registryConnected(incarnation, self().status().registry ?? '');
+        plane.registryConnected(incarnation);
+      },
+      lost: () => {
+        journal.registryLost();
+        plane.registryLost();
+      },
+      membershipChanged: (snapshot) => plane.membershipChanged(snapshot),
+      viewChanged: (view, leaves) => {
+        if (leaves === undefined) {
+          peers.replace(peerAddresses(view));
+          dials.holdersViewed(allHolders(view, proxy));
+          return;
+        }
+        for (const leaf of leaves) dials.holdersChanged(leaf, holdersOf(view, leaf, proxy));
+      },
+      claimAnswered: (answer) => {
+        journal.claimAnswered(answer);
+        plane.claimAnswered(answer);
+      },
+      sessionFailed: (registry, detail) => journal.sessionFailed(registry, detail),
+    },
+  );
+}
+
+function makeConnections({ tuning, journal }: Context): TunnelConnections {
+  return new TunnelConnections(tuning.attachTimeoutMs ?? ATTACH_TIMEOUT_MS, (source) => journal.attachTimedOut(source));
+}
+
+function makeRelays({ journal }: Context, peers: Peers): Relays {
+  return new Relays({
+    openRelay: async (peer, source, withinMs) => peers.get(peer)?.openRelay(source, withinMs),
+    started: (peer, source) => journal.relayStarted(peer, source),
+    refused: (source, cause, detail) => journal.tunnelPortRefused(source, cause, detail),
+    ended: (peer, source, end) => journal.relayEnded(peer, source, end),
+  });
+}
+
+function makeServers({ tls, journal }: Context, ports: ServicePorts): Parts['servers'] {
+  const base = (plane: keyof Parts['servers']) => ({
+    tls,
+    streamWindowBytes: STREAM_WINDOW_BYTES,
+    onError: (fault: ServerFault): void => journal.fault(plane, fault),
+  });
+  const tunnel = createServer({ ...base('tunnel'), services: tunnelServices(ports) });
+  const peer = createServer({
+    ...base('peer'),
+    maxMessageBytes: MAX_ANSWER_BYTES,
+    maxConcurrentStreams: MAX_PEER_STREAMS,
+    services: peerServices(ports, tunnel),
+  });
+  const access = createServer({
+    ...base('access'),
+    maxMessageBytes: MAX_ANSWER_BYTES,
+    services: accessServices(ports),
+  });
+  return { tunnel, peer, access };
+}
+
+function makeListener(
+  { proxy, config, journal }: Context,
+  parts: Pick<Parts, 'connections' | 'relays' | 'link'> & { readonly server: GrpcServer },
+): TunnelListener {
+  const { server, connections, relays, link } = parts;
+  return new TunnelListener({
+    server,
+    connections,
+    relays,
+    policy: new RelayPolicy(defaultRelayConfig(proxy, config.domain)),
+    memberAddress: (peer) => link.view()?.member(peer)?.tunnelAddress,
+    refused: (source, cause, detail) => journal.tunnelPortRefused(source, cause, detail),
+  });
+}
+
+function makeFrontDoor({ config, telemetry, journal, tls }: Context, dials: Dials): FrontDoorServer {
+  const door = new FrontDoor(config.domain, config.frontDoor.anonymous, {
+    dials,
+    tracing: telemetry.tracing,
+    onAnswer: (request, user, status, reason) => journal.answeredHttp(request, user, status, reason),
+  });
+  return new FrontDoorServer({
+    tls,
+    onConnect: (request) => void door.serve(request),
+    onRefused: (source, cause, detail) => journal.turnedAway(source, cause, detail),
+  });
+}
