@@ -131,6 +131,20 @@ describe('xylem', LIMIT, () => {
     assert.match(err, /^xylem: connection to reset\.berlin:1 was reset \(peer-reset\).*\n$/);
   });
 
+  it('connect ended by a signal, as ssh does, tells the far end and prints nothing', async () => {
+    const { promise: ended, resolve } = Promise.withResolvers<string>();
+    await node('shell.berlin', (socket) => {
+      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
+      socket.write('prompt');
+    });
+    const child = start([...settings(), 'connect', 'shell.berlin']);
+    await once(child.stdout, 'data');
+    const err = text(child.stderr);
+    child.kill('SIGHUP');
+    await once(child, 'close');
+    assert.deepEqual([child.exitCode, await err, await ended], [129, '', 'ECONNRESET']);
+  });
+
   it('connect gives each outcome a status of its own and one line on standard error', async () => {
     for (const [outcome, status, words] of [
       ['refused', 69, /refused the connection: port 81/],

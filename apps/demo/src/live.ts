@@ -93,9 +93,8 @@ export class LiveView {
   #print(before: Matrix | undefined): void {
     const matrix = this.#matrix;
     if (matrix === undefined) return;
-    const lines = renderMatrix(matrix, { color: false });
-    if (before === undefined || renderMatrix(before, { color: false }).join() !== lines.join()) {
-      process.stdout.write(`\n${lines.join('\n')}\n\n`);
+    if (before === undefined || shape(before) !== shape(matrix)) {
+      process.stdout.write(`\n${renderMatrix(matrix, { color: false }).join('\n')}\n\n`);
     }
     if (matrix.complete && !this.#hintsShown) {
       this.#hintsShown = true;
@@ -194,4 +193,12 @@ export class LiveView {
 
 function gossip(matrix: Matrix | undefined): string {
   return matrix === undefined ? '' : `  (gossip of epoch ${matrix.stamp.epoch}, revision ${matrix.stamp.revision})`;
+}
+
+/** What of a matrix is worth another one on paper: who holds what, not how many connections are open. */
+function shape(matrix: Matrix): string {
+  const rows = matrix.leaves.flatMap(({ leaf, agents }) =>
+    agents.map(({ agent, cells }) => [leaf, agent, cells.map(({ state, via }) => [state, via])]),
+  );
+  return JSON.stringify([matrix.proxies.map(({ proxy, draining, silence }) => [proxy, draining, silence]), rows]);
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { FramePort, carry } from '@xylem/carrier';
 import type { GrpcChannel } from '@xylem/grpc';
@@ -11,6 +12,7 @@ import { CommandError, STATUS, statusOf } from '../exit.ts';
 
 /** The answer may take this much longer than the dial itself: the way there and back. */
 const OUTCOME_MARGIN_MS = 5_000;
+const SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
 
 /** Reads `<node>.<leaf>[:port]`. Throws a CommandError with the remedy. */
 export function readTarget(text: string): Authority {
@@ -32,6 +34,7 @@ export async function connectTo(config: ClientConfig, target: Authority, socket:
       const outcome = end.outcome ?? 'tunnel-lost';
       throw new CommandError(statusOf(outcome), `${name} ${OUTCOME_TEXT[outcome]}${detail}`);
     }
+    if (end.reason === 'cancelled' && process.exitCode !== undefined) return;
     if (end.kind === 'reset') {
       throw new CommandError(
         STATUS.failed,
@@ -41,10 +44,32 @@ export async function connectTo(config: ClientConfig, target: Authority, socket:
   });
 }
 
-function dial(channel: GrpcChannel, target: Authority, timeoutMs: number, socket: Duplex): Promise<ConnectionEnd> {
+async function dial(
+  channel: GrpcChannel,
+  target: Authority,
+  timeoutMs: number,
+  socket: Duplex,
+): Promise<ConnectionEnd> {
   const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
   frames.send({ kind: { $case: 'open', value: { target, hops: 0, traceparent: '', timeoutMs, user: '' } } });
-  return carry({ socket, frames, role: 'requester', outcomeTimeoutMs: timeoutMs + OUTCOME_MARGIN_MS }).closed;
+  const carried = carry({ socket, frames, role: 'requester', outcomeTimeoutMs: timeoutMs + OUTCOME_MARGIN_MS });
+  const release = onSignal(() => carried.abort('cancelled', 'the user ended it'));
+  const end = await carried.closed;
+  release();
+  return end;
+}
+
+/** ssh ends its ProxyCommand with SIGHUP. Not an error: the far end is told, and nothing is printed. */
+function onSignal(stop: () => void): () => void {
+  const listeners = SIGNALS.map((signal) => {
+    const listener = (): void => {
+      process.exitCode = 128 + constants.signals[signal];
+      stop();
+    };
+    process.once(signal, listener);
+    return () => process.off(signal, listener);
+  });
+  return () => listeners.forEach((off) => off());
 }
 
 const OUTCOME_TEXT = {

@@ -24,10 +24,7 @@ const PROXY: ReadonlyMap<string, Sentence> = new Map<string, Sentence>([
     'connection.opened',
     (fields) => `${target(fields)} connected by way of ${text(fields, 'way')} in ${text(fields, 'durationMs')} ms`,
   ],
-  [
-    'connection.refused',
-    (fields) => `${target(fields)}: ${text(fields, 'outcome')} ${text(fields, 'detail')}`.trimEnd(),
-  ],
+  ['connection.refused', (fields) => `${target(fields)}: ${text(fields, 'outcome')} (${text(fields, 'detail')})`],
   ['connection.closed', closed],
   ['drain.started', (fields) => `drains: ${text(fields, 'openConnections')} connections may finish`],
   ['drain.finished', (fields) => `drained, ${text(fields, 'cutConnections')} connections cut`],
@@ -69,7 +66,8 @@ function closed(fields: Fields): string {
 }
 
 function target(fields: Fields): string {
-  return `${text(fields, 'node')}.${text(fields, 'leaf')}:${text(fields, 'port')}`;
+  const port = fields['port'] === 0 ? '' : `:${text(fields, 'port')}`;
+  return `${text(fields, 'node')}.${text(fields, 'leaf')}${port}`;
 }
 
 function generic({ event, fields }: LogLine): string {
