@@ -33,8 +33,8 @@ export type FirstFrame =
   | { readonly kind: 'timeout' };
 
 /**
- * Bytes queued in one direction before the source is paused. With the HTTP/2 stream window it is the bound on memory
- * per connection and direction; below 128 KiB throughput falls.
+ * Bytes queued in one direction before the source is paused: four frames, so that the transport never waits for the
+ * next one. With the HTTP/2 stream window it is the bound on memory per connection and direction.
  */
 export const QUEUE_BYTES = 262_144;
 
