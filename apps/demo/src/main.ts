@@ -20,8 +20,8 @@ async function demo(config: DemoConfig): Promise<number> {
     ? mkdtempSync(join(tmpdir(), 'xylem-check-'))
     : resolve(config.dir ?? join(REPOSITORY, '.xylem', 'demo'));
   const unlock = lockDirectory(directory);
-  let onLine = (_: LogLine): void => {};
-  let onReady = (_: string): void => {};
+  let onLine: (line: LogLine) => void = () => {};
+  let onReady: (name: string) => void = () => {};
   const tools = findTools();
   const deployment = await Deployment.prepare({
     directory,

@@ -4,6 +4,7 @@ import { createHash, webcrypto } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BasicConstraintsExtension, PemConverter, Pkcs10CertificateRequest, X509Certificate } from '@peculiar/x509';
+import type { PublicKey } from '@peculiar/x509';
 import {
   KEY_ALGORITHM,
   exportPrivateKey,
@@ -173,13 +174,18 @@ async function requestedKey(text: string): Promise<webcrypto.CryptoKey> {
   }
   let key: webcrypto.CryptoKey;
   try {
-    key = await request.publicKey.export(KEY_ALGORITHM, ['verify'], webcrypto);
+    key = await importPublicKey(request.publicKey);
   } catch (error) {
     throw new RequestError('does not carry an ECDSA P-256 key', { cause: error });
   }
   const proven = await request.verify(webcrypto).catch(() => false);
   if (!proven) throw new RequestError('is not signed by the key it carries');
   return key;
+}
+
+/** Rejects unless it is an ECDSA P-256 key. */
+function importPublicKey(key: PublicKey): Promise<webcrypto.CryptoKey> {
+  return webcrypto.subtle.importKey('spki', key.rawData, KEY_ALGORITHM, true, ['verify']);
 }
 
 function parseAuthorityCertificate(path: string, text: string): X509Certificate {
@@ -210,7 +216,7 @@ async function assertPair(
 ): Promise<void> {
   const probe = new TextEncoder().encode('xylem');
   const signature = await webcrypto.subtle.sign(KEY_ALGORITHM, privateKey, probe);
-  const publicKey = await certificate.publicKey.export(KEY_ALGORITHM, ['verify'], webcrypto).catch(() => undefined);
+  const publicKey = await importPublicKey(certificate.publicKey).catch(() => undefined);
   if (publicKey !== undefined && (await webcrypto.subtle.verify(KEY_ALGORITHM, publicKey, signature, probe))) return;
   throw new KeyFileError(keyPath, `does not belong to ${CERTIFICATE_FILE} beside it`);
 }

@@ -101,7 +101,7 @@ describe('identity', () => {
 describe('secret', () => {
   it('prints [redacted] however it is printed', () => {
     const secret = new Secret('hunter2');
-    const shown = [`${secret}`, JSON.stringify({ secret }), inspect({ secret }), String(secret)];
+    const shown = [secret.toString(), JSON.stringify({ secret }), inspect({ secret }), String(secret)];
     for (const text of shown) {
       assert.match(text, /\[redacted\]/);
       assert.doesNotMatch(text, /hunter2/);

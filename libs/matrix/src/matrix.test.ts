@@ -19,7 +19,7 @@ function proxy(
   return { ...status, tunnels: tunnels.map((entry) => ({ ...NOTHING, ...entry })) };
 }
 
-function status(...proxies: access.ProxyStatus[]): access.GetStatusResponse {
+function statusOf(...proxies: access.ProxyStatus[]): access.GetStatusResponse {
   const stamp = { epoch: 1n, revision: 9n };
   return { ...access.GetStatusResponse.fromPartial({ answeredBy: 'p1', registryConnected: true, stamp }), proxies };
 }
@@ -31,7 +31,7 @@ function pool(id: string, state: string, why: string): tunnel.PoolReport {
 describe('matrix', () => {
   it('joins tunnels of all proxies with the pools of the agents', () => {
     const matrix = buildMatrix(
-      status(
+      statusOf(
         proxy('p10', [{ leaf: 'tokyo', agent: 'a1', state: 'claimed' }]),
         proxy('p2', [
           {
@@ -73,7 +73,7 @@ describe('matrix', () => {
 
   it('is complete when every live proxy is held by every leaf cluster', () => {
     const matrix = buildMatrix(
-      status(
+      statusOf(
         proxy('p1', [
           { leaf: 'berlin', agent: 'a1', state: 'claimed' },
           { leaf: 'berlin', agent: 'a1', state: 'standby' },
@@ -89,7 +89,7 @@ describe('matrix', () => {
   });
 
   it('says which proxy is silent, and that nobody is attached', () => {
-    const matrix = buildMatrix(status(proxy('p1', []), proxy('p2', [], { answered: false, detail: 'deadline' })));
+    const matrix = buildMatrix(statusOf(proxy('p1', []), proxy('p2', [], { answered: false, detail: 'deadline' })));
     assert.equal(matrix.complete, false);
     const text = renderMatrix(matrix, { color: false }).join('\n');
     assert.match(text, /p2: deadline\nno agent is attached anywhere$/);
@@ -98,7 +98,7 @@ describe('matrix', () => {
   it('keeps control characters of names and reasons from the terminal', () => {
     const evil = '\u001b]52;c;AA\u0007\u202e\n';
     const matrix = buildMatrix(
-      status(
+      statusOf(
         proxy(evil, [{ leaf: evil, agent: evil, state: 'claimed', via: evil }]),
         proxy('p2', [], { answered: false, detail: evil }),
       ),
@@ -107,7 +107,7 @@ describe('matrix', () => {
   });
 
   it('ignores states of a later version', () => {
-    const [row] = buildMatrix(status(proxy('p1', [{ leaf: 'l', agent: 'a', state: 'constructor' }]))).leaves;
+    const [row] = buildMatrix(statusOf(proxy('p1', [{ leaf: 'l', agent: 'a', state: 'constructor' }]))).leaves;
     assert.equal(row?.agents[0]?.cells[0]?.state, 'unknown');
   });
 });

@@ -1,4 +1,5 @@
-import { access, tunnel } from '@xylem/wire';
+import { tunnel } from '@xylem/wire';
+import type { access } from '@xylem/wire';
 
 /** What one agent is to one root proxy. */
 export type CellState =
@@ -108,7 +109,7 @@ function groupAgents(response: access.GetStatusResponse): Map<string, Map<string
     for (const entry of status.tunnels) {
       const agents = leaves.get(entry.leaf) ?? new Map<string, AgentView>();
       leaves.set(entry.leaf, agents);
-      const view = agents.get(entry.agent) ?? { tunnels: new Map(), pool: undefined };
+      const view = agents.get(entry.agent) ?? { tunnels: new Map<string, access.TunnelStatus>(), pool: undefined };
       agents.set(entry.agent, view);
       const proxy = status.proxy?.id ?? '';
       const known = view.tunnels.get(proxy);

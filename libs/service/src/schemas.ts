@@ -14,12 +14,13 @@ export interface HostPort {
 export function parseHostPort(text: string): HostPort | undefined {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
   if (match === null) return undefined;
-  const [, v6, name, digits] = match;
+  const [, v6, hostName, digits] = match;
   const port = Number(digits);
   if (port > PORT_MAX) return undefined;
   if (v6 !== undefined) return isIPv6(v6) ? { host: v6, port } : undefined;
-  if (name === undefined || !(isIPv4(name) || (HOST_NAME.test(name) && !/^[\d.]+$/.test(name)))) return undefined;
-  return { host: name, port };
+  if (hostName === undefined || !(isIPv4(hostName) || (HOST_NAME.test(hostName) && !/^[\d.]+$/.test(hostName))))
+    return undefined;
+  return { host: hostName, port };
 }
 
 /** `host:port` to listen on or to dial; kept as text. */

@@ -43,6 +43,11 @@ export class EchoConnection {
     this.#bytes += message.length;
   }
 
+  /** Gives it up at once. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
   /** Ends in order: our FIN goes out, the node's comes back. Rejects on a reset. */
   async end(): Promise<void> {
     const ended = once(this.#socket, 'end', { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });

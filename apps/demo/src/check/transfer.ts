@@ -22,7 +22,7 @@ export async function fetchText(frontDoor: string, authority: string, path: stri
 /** Downloads `bytes` from the node's HTTP service. */
 export async function download(frontDoor: string, authority: string, bytes: number): Promise<Transfer> {
   const started = performance.now();
-  const response = await get(frontDoor, authority, `/bytes/${bytes}`);
+  const response: AsyncIterable<Buffer> = await get(frontDoor, authority, `/bytes/${bytes}`);
   const hash = createHash('sha256');
   for await (const chunk of response) hash.update(chunk);
   return { bytes, ms: performance.now() - started, sha256: hash.digest('hex'), expected: digestOf(bytes) };

@@ -100,6 +100,15 @@ function split(address: string): { readonly host: string; readonly port: number 
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
 }
 
+/** `{"tunnel":["127.0.0.1:7310"]}` */
+function readGroups(line: string): [string, readonly string[]][] {
+  const value: unknown = JSON.parse(line);
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).map(([group, backends]: [string, unknown]) => {
+    return [group, Array.isArray(backends) ? backends.filter((backend) => typeof backend === 'string') : []];
+  });
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { listen: { type: 'string', multiple: true, default: [] } } });
   const balancers = new Map<string, Balancer>();
@@ -112,8 +121,7 @@ async function main(): Promise<void> {
   process.stdout.write('{"event":"service.ready"}\n');
   const commands = createInterface({ input: process.stdin });
   commands.on('line', (line) => {
-    const groups: Record<string, string[]> = JSON.parse(line);
-    for (const [group, backends] of Object.entries(groups)) balancers.get(group)?.setBackends(backends);
+    for (const [group, backends] of readGroups(line)) balancers.get(group)?.setBackends(backends);
   });
   // Standard input is the lifeline as well.
   commands.on('close', () => process.exit(0));

@@ -22,7 +22,8 @@ async function answer(name: string, request: IncomingMessage, response: ServerRe
   const { method, url = '/' } = request;
   if (method === 'PUT' && url === '/sha256') {
     const hash = createHash('sha256');
-    for await (const chunk of request) hash.update(chunk);
+    const body: AsyncIterable<Buffer> = request;
+    for await (const chunk of body) hash.update(chunk);
     response.writeHead(200, { 'content-type': 'text/plain' }).end(hash.digest('hex'));
     return;
   }
