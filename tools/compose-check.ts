@@ -124,7 +124,7 @@ interface Span {
   readonly name: string;
 }
 
-const WANTED_SPANS = ['connection', 'node dial'] as const;
+const WANTED_SPANS = ['xylem.front_door', 'xylem.tunnel.dial', 'xylem.node.connect'] as const;
 
 async function expectTrace(): Promise<void> {
   const names = await until('one trace from front door to node', SPANS_LIMIT_MS, async () => {
