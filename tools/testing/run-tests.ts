@@ -49,7 +49,8 @@ export function isSuccess({ counts, problem }: TestOutcome): boolean {
 async function report(root: string, phases: readonly TestPhase[]): Promise<TestOutcome> {
   const interrupted = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => interrupted.abort(new Error(`Ended by ${signal}.`));
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  // Stays for good: a terminal or a supervisor often sends the same signal twice, and the summary is still to come.
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   let counts = NO_TESTS;
   const startedAt = performance.now();
   const events = async function* () {
@@ -58,7 +59,6 @@ async function report(root: string, phases: readonly TestPhase[]): Promise<TestO
     yield* closingEvents(counts, performance.now() - startedAt);
   };
   await pipeline(events, new spec(), process.stdout, { end: false });
-  process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   return { counts, problem: interrupted.signal.aborted ? 'The tests were interrupted.' : undefined };
 }
 
