@@ -9,7 +9,7 @@ const OLDEST_MAJOR = 24;
 
 if (Number.parseInt(process.versions.node, 10) >= OLDEST_MAJOR) {
   // Halves the time to start, which every ssh through a ProxyCommand waits for. Not in the shared /tmp: it holds code.
-  module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'xylem', 'compile'));
+  module.enableCompileCache(join(homedir(), '.cache', 'xylem', 'compile'));
   await import('../src/main.ts');
 } else {
   const launcher = new URL('../../../tools/launcher.mjs', import.meta.url);

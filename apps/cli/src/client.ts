@@ -12,7 +12,7 @@ export function identityFiles(directory: string): TlsFiles {
 }
 
 /** Opens the identity. Throws a CommandError that names the file and the remedy. */
-export function openIdentity(config: ClientConfig): FileTlsSource {
+function openIdentity(config: ClientConfig): FileTlsSource {
   try {
     return fileTlsSource(identityFiles(config.identityDir));
   } catch (error) {

@@ -5,7 +5,7 @@ import { loadConfig } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 
-export const VERSION = '0.1.0';
+const VERSION = '0.1.0';
 
 const schema = z.strictObject({
   check: z
@@ -57,6 +57,6 @@ export function findTools(): HostTools {
  */
 export function childEnvironment(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('XYLEM_'));
-  const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'xylem', 'compile');
+  const cache = join(homedir(), '.cache', 'xylem', 'compile');
   return { NODE_COMPILE_CACHE: cache, ...Object.fromEntries(own) };
 }

@@ -258,6 +258,7 @@ export class Deployment {
     args: readonly string[],
     logFile: string,
   ): { readonly service: Service; readonly printed: Promise<void> } {
+    if (this.#stopping) throw new Error(`${name} is not started any more: everything ends`);
     const { promise: printed, resolve } = Promise.withResolvers<void>();
     const spec = { name, command: process.execPath, args, env: childEnvironment(), logFile };
     const service = new Service(spec, (line) => {

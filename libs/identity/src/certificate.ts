@@ -23,7 +23,7 @@ cryptoProvider.set(webcrypto);
 export const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** Certificates start this much in the past, for peers whose clock is behind. */
-export const CLOCK_SKEW_MS = 5 * 60_000;
+const CLOCK_SKEW_MS = 5 * 60_000;
 
 /** X.509 counts whole seconds. */
 const SECOND_MS = 1_000;
@@ -41,7 +41,7 @@ export async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string
 }
 
 /** DNS SANs of an identity: they only serve the TLS name check, never authorisation. */
-export function dnsNames(identity: Identity, domain: string): readonly string[] {
+function dnsNames(identity: Identity, domain: string): readonly string[] {
   switch (identity.kind) {
     case 'proxy':
       return [`${identity.proxy}.${domain}`, domain];

@@ -118,7 +118,7 @@ export interface FlagReading extends Reading {
   readonly exitOnStdinEnd: boolean;
 }
 
-export const BUILT_IN_FLAGS = ['config', 'help', 'version', 'exit-on-stdin-end'] as const;
+const BUILT_IN_FLAGS = ['config', 'help', 'version', 'exit-on-stdin-end'] as const;
 
 /** Reads flags. A flag that is given twice counts once more for lists; otherwise the last one wins. */
 export function readFlags(argv: readonly string[], keys: readonly ConfigKey[]): FlagReading {

@@ -15,7 +15,7 @@ export async function listNodes(channel: GrpcChannel, deadlineMs: number, option
   return options.json ? listJson(response) : listText(response);
 }
 
-export function listJson(response: access.ListNodesResponse): string {
+function listJson(response: access.ListNodesResponse): string {
   const leaves = response.leaves.map(({ leaf, nodes }) => ({
     leaf,
     nodes: nodes.map(({ name, ports }) => ({ name, ports })),
@@ -23,7 +23,7 @@ export function listJson(response: access.ListNodesResponse): string {
   return `${JSON.stringify({ leaves }, null, 2)}\n`;
 }
 
-export function listText(response: access.ListNodesResponse): string {
+function listText(response: access.ListNodesResponse): string {
   const rows = response.leaves
     .flatMap(({ leaf, nodes }) => nodes.map(({ name, ports }) => [printable(`${name}.${leaf}`), ports.join(' ')]))
     .toSorted(([a = ''], [b = '']) => a.localeCompare(b, 'en', { numeric: true }));

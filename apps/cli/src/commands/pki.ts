@@ -59,7 +59,7 @@ export async function issueCertificate(options: IssueOptions): Promise<string> {
 }
 
 /** `proxy p1`, `registry r1`, `user alice`, `agent berlin/a1`. */
-export function readIdentity(kind: string, name: string): Identity {
+function readIdentity(kind: string, name: string): Identity {
   const usage = (text: string): CommandError => new CommandError(STATUS.usage, text);
   switch (kind) {
     case 'proxy':
@@ -82,7 +82,7 @@ export function readIdentity(kind: string, name: string): Identity {
 }
 
 /** `90d`, `12h`, `30m`, `45s` in milliseconds. */
-export function readDuration(text: string): number {
+function readDuration(text: string): number {
   const match = /^(\d{1,6})([smhd])$/.exec(text);
   const ms = Number(match?.[1]) * (UNITS_MS[match?.[2] ?? ''] ?? Number.NaN);
   if (Number.isSafeInteger(ms) && ms > 0) return ms;

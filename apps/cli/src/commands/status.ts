@@ -15,11 +15,11 @@ export async function showStatus(channel: GrpcChannel, deadlineMs: number, optio
 }
 
 /** One JSON document; etcd's 64-bit numbers are strings. */
-export function statusJson(matrix: Matrix): string {
+function statusJson(matrix: Matrix): string {
   return `${JSON.stringify(matrix, (_, value: unknown) => (typeof value === 'bigint' ? value.toString() : value), 2)}\n`;
 }
 
-export function statusText(matrix: Matrix, color: boolean): string {
+function statusText(matrix: Matrix, color: boolean): string {
   const registry = matrix.registryConnected ? 'registry connected' : 'no registry';
   const stamp = `membership of epoch ${matrix.stamp.epoch}, revision ${matrix.stamp.revision}`;
   const heading = `${printable(matrix.answeredBy)} answers: ${registry}, ${stamp}`;
