@@ -325,6 +325,8 @@ export class ProxyProcess {
         return this.#root?.handle({ type: 'registryLost' }, this.host.now);
       case 'reportMembership':
         return this.#membership(effect.snapshot);
+      case 'reportClaims':
+        return this.#root?.handle({ ...effect, type: 'claimsObserved' }, this.host.now);
       case 'reportLeft':
         this.#note('has left');
         return void this.host.after(0, () => this.#onEnded?.());

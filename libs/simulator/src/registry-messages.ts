@@ -25,6 +25,7 @@ function claim(from: ViewClaim): MemberClaim {
     proxy: from.proxy as root.ProxyId,
     slot: from.slot,
     agent: from.agent as root.AgentId,
+    nonce: from.nonce,
     incarnation: from.incarnation as root.Incarnation,
     token: from.token as root.FencingToken,
   };

@@ -1,0 +1,21 @@
+import { STRATEGIES } from '@xylem/discovery/strategies';
+import { loadConfig } from '@xylem/service';
+import type { ConfigInput, ConfigOutcome } from '@xylem/service';
+import { BALANCER_POLICIES } from '@xylem/simulator';
+import * as z from 'zod';
+
+const schema = z.strictObject({
+  seed: z.coerce.number().int().min(0).max(0xffff_ffff).default(1).describe('the seed to run, or the first of --seeds; hexadecimal with 0x'),
+  seeds: z.coerce.number().int().min(1).max(10_000_000).default(1).describe('how many seeds, from --seed on'),
+  trace: z.boolean().default(false).describe('print what every process did, in columns'),
+  json: z.boolean().default(false).describe('print the summary as one line of JSON'),
+  strategy: z.enum(STRATEGIES).default('stamped').describe('the protocol that agents follow; all but stamped are there to be compared with'),
+  balancer: z.enum(BALANCER_POLICIES).optional().describe('how connections are spread (default: drawn from the seed)'),
+});
+
+export type SimConfig = z.output<typeof schema>;
+
+export function readConfig(input: ConfigInput): ConfigOutcome<SimConfig> {
+  const summary = 'Runs whole deployments in virtual time, with faults, and checks every promise after every step.';
+  return loadConfig({ service: 'npm run sim --', version: '0.1.0', summary, schema }, input);
+}
