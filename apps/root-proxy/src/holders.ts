@@ -20,5 +20,5 @@ export function allHolders(view: RegistryView, self: string): ReadonlyMap<string
 export function peerAddresses(view: RegistryView): readonly PeerAddress[] {
   return view
     .members()
-    .map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress, incarnation: record.incarnation }));
+    .map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress }));
 }

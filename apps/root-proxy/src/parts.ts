@@ -140,6 +140,7 @@ function makeLink(context: Context, parts: Pick<Parts, 'plane' | 'dials' | 'peer
         plane.registryLost();
       },
       membershipChanged: (snapshot) => plane.membershipChanged(snapshot),
+      claimsObserved: (observed) => plane.claimsObserved(observed),
       viewChanged: (view, leaves) => {
         if (leaves === undefined) {
           peers.replace(peerAddresses(view));

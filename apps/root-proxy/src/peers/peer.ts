@@ -1,16 +1,15 @@
-import { FramePort } from '@xylem/carrier';
+import type { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
-import type { GrpcChannel, TlsSource } from '@xylem/grpc';
+import type { TlsSource } from '@xylem/grpc';
 import { PeerService, RawFrameMethods } from '@xylem/wire';
 import type { access } from '@xylem/wire';
+import { PeerConnection } from './connection.ts';
 
 /** Where another root proxy's peer service is. */
 export interface PeerAddress {
   readonly proxy: string;
   /** host:port */
   readonly address: string;
-  /** Changes when the proxy was started again: what was connected to before is gone. */
-  readonly incarnation: bigint;
 }
 
 export interface PeerEvents {
@@ -28,7 +27,7 @@ export class Peer {
   readonly #tls: TlsSource;
   readonly #domain: string;
   readonly #events: PeerEvents;
-  #channel: GrpcChannel | undefined;
+  #connection: PeerConnection | undefined;
   /** The attempt that is under way, for dials that come meanwhile. Never rejects. */
   #attempt: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
@@ -43,48 +42,57 @@ export class Peer {
     this.#connect();
   }
 
-  get connected(): boolean {
-    return this.#channel !== undefined;
-  }
-
   /** Opens Forward; undefined when the peer cannot be reached within the time. */
   async openForward(withinMs: number): Promise<FramePort | undefined> {
-    const channel = await this.#ready(withinMs);
-    return channel === undefined ? undefined : new FramePort(channel.duplex(RawFrameMethods.forward));
+    return (await this.#ready(withinMs))?.open(RawFrameMethods.forward);
   }
 
   /** Opens Relay for an agent's connection that came from `source`; undefined when the peer cannot be reached in time. */
   async openRelay(source: string, withinMs: number): Promise<FramePort | undefined> {
-    const channel = await this.#ready(withinMs);
-    return channel === undefined
-      ? undefined
-      : new FramePort(channel.duplex(RawFrameMethods.relay, { [RELAY_SOURCE]: source }));
+    return (await this.#ready(withinMs))?.open(RawFrameMethods.relay, { [RELAY_SOURCE]: source });
   }
 
   /** The peer's own part of the matrix. Rejects with one line when it does not answer in time. */
   async describe(withinMs: number): Promise<access.ProxyStatus> {
-    const channel = await this.#ready(withinMs);
-    if (channel === undefined) throw new Error(`root proxy ${this.at.proxy} at ${this.at.address} cannot be reached`);
-    const { status } = await channel.unary(PeerService.describe, {}, withinMs);
+    const connection = await this.#ready(withinMs);
+    if (connection === undefined) {
+      throw new Error(`root proxy ${this.at.proxy} at ${this.at.address} cannot be reached`);
+    }
+    const { status } = await connection.channel.unary(PeerService.describe, {}, withinMs);
     if (status === undefined) throw new Error(`root proxy ${this.at.proxy} gave an empty answer`);
     return status;
   }
 
-  close(): void {
-    this.#closed = true;
-    clearTimeout(this.#retry);
-    this.#channel?.close();
-    this.#channel = undefined;
+  /**
+   * Connects no more. What runs over the connection goes on: a peer that is no member now may be alive, and only out of
+   * touch with the registries. Resolves when nothing is left.
+   */
+  async retire(): Promise<void> {
+    this.#stop();
+    const connection = this.#connection;
+    connection?.retire();
+    await connection?.channel.lost;
   }
 
-  async #ready(withinMs: number): Promise<GrpcChannel | undefined> {
-    if (this.#channel === undefined) {
+  /** Ends the connection with all that runs over it. */
+  close(): void {
+    this.#stop();
+    this.#connection?.channel.close();
+  }
+
+  #stop(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+  }
+
+  async #ready(withinMs: number): Promise<PeerConnection | undefined> {
+    if (this.#connection === undefined) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, withinMs);
       await Promise.race([this.#attempt, promise]);
       clearTimeout(timer);
     }
-    return this.#channel;
+    return this.#connection;
   }
 
   #connect(): void {
@@ -101,17 +109,18 @@ export class Peer {
     }
     if (this.#closed) return channel.close();
     this.#failures = 0;
-    this.#channel = channel;
+    this.#connection = new PeerConnection(channel);
     this.#events.connected(proxy);
-    void this.#watch(channel);
+    void this.#watch(this.#connection);
   }
 
-  async #watch(channel: GrpcChannel): Promise<void> {
-    const loss = await channel.lost;
-    if (this.#channel !== channel) return;
+  async #watch(connection: PeerConnection): Promise<void> {
+    const loss = await connection.channel.lost;
+    if (this.#connection !== connection) return;
     // After a GOAWAY the streams that are open finish on their own; new ones need a new connection.
-    this.#channel = undefined;
-    this.#failed(loss.detail);
+    this.#connection = undefined;
+    connection.retire();
+    this.#failed(loss.kind === 'closed' ? 'it stopped answering' : loss.detail);
   }
 
   #failed(detail: string): void {

@@ -9,6 +9,8 @@ export class Peers {
   readonly #domain: string;
   readonly #events: PeerEvents;
   readonly #peers = new Map<string, Peer>();
+  /** Members no more, with connections of users still running over them. */
+  readonly #retired = new Set<Peer>();
 
   constructor(self: string, domain: string, tls: TlsSource, events: PeerEvents) {
     this.#self = self;
@@ -17,18 +19,26 @@ export class Peers {
     this.#events = events;
   }
 
-  /** Takes over a membership: connects to who is new, lets go of who has left or was started again. */
+  /**
+   * Takes over a membership: connects to who is new, and uses who has left no more. A new incarnation at the same address
+   * changes nothing: when it is another process, its connections have broken by themselves.
+   */
   replace(members: readonly PeerAddress[]): void {
     const wanted = new Map(members.filter(({ proxy }) => proxy !== this.#self).map((at) => [at.proxy, at]));
     for (const [proxy, peer] of this.#peers) {
       const at = wanted.get(proxy);
-      if (at !== undefined && at.address === peer.at.address && at.incarnation === peer.at.incarnation) continue;
-      peer.close();
+      if (at?.address === peer.at.address) continue;
+      this.#retire(peer);
       this.#peers.delete(proxy);
     }
     for (const [proxy, at] of wanted) {
       if (!this.#peers.has(proxy)) this.#peers.set(proxy, new Peer(at, this.#tls, this.#domain, this.#events));
     }
+  }
+
+  #retire(peer: Peer): void {
+    this.#retired.add(peer);
+    void peer.retire().then(() => this.#retired.delete(peer));
   }
 
   get(proxy: string): Peer | undefined {
@@ -41,7 +51,8 @@ export class Peers {
   }
 
   close(): void {
-    for (const peer of this.#peers.values()) peer.close();
+    for (const peer of [...this.#peers.values(), ...this.#retired]) peer.close();
     this.#peers.clear();
+    this.#retired.clear();
   }
 }

@@ -10,6 +10,7 @@ import type {
   RegistryLinkStatus,
   RegistryView,
   RootEffect,
+  RootEvent,
   Snapshot,
 } from '@xylem/discovery';
 import type { TlsSource } from '@xylem/grpc';
@@ -45,12 +46,17 @@ export interface LinkListener {
   connected(incarnation: Incarnation): void;
   lost(): void;
   membershipChanged(snapshot: Snapshot): void;
+  /** What the records say, for RootDiscovery to compare with its slots. */
+  claimsObserved(observed: ClaimsObserved): void;
   /** Members or claims changed. `leaves`: only claims of these did; undefined: anything may have. */
   viewChanged(view: RegistryView, leaves: ReadonlySet<LeafId> | undefined): void;
   claimAnswered(answer: ClaimAnswer): void;
   /** For logs: one line on why there is no session. */
   sessionFailed(registry: string, detail: string): void;
 }
+
+/** What the view says of claims, for RootDiscovery. */
+export type ClaimsObserved = Extract<RootEvent, { type: 'claimsObserved' }>;
 
 type ClaimOrder = Extract<RootEffect, { type: 'recordClaim' | 'releaseClaim' }>;
 
@@ -140,6 +146,8 @@ export class Link {
         return this.#listener.lost();
       case 'reportMembership':
         return this.#listener.membershipChanged(effect.snapshot);
+      case 'reportClaims':
+        return this.#listener.claimsObserved({ ...effect, type: 'claimsObserved' });
       case 'reportLeft':
         return this.#left.resolve(effect.clean);
       default:

@@ -150,12 +150,13 @@ function memberOf(member: wire.Member): Member[] {
 }
 
 function claimOf(claim: wire.Claim): MemberClaim[] {
-  const { leaf, proxy, slot, agent, incarnation, token } = claim;
+  const { leaf, proxy, slot, agent, nonce, incarnation, token } = claim;
   if (!isName(leaf) || !isName(proxy)) return [];
   return [
     {
       ...keyOf({ leaf, proxy, slot }),
       agent: agent as AgentId,
+      nonce,
       incarnation: incarnation as Incarnation,
       token: token as FencingToken,
     },

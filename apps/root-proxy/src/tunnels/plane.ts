@@ -23,6 +23,7 @@ import { now } from '../clock.ts';
 import type { Dials } from '../dials/dials.ts';
 import type { TunnelDial } from '../dials/types.ts';
 import { Driver } from '../driver.ts';
+import type { ClaimsObserved } from '../registry/link.ts';
 import type { ClaimAnswer } from '../registry/messages.ts';
 import type { TunnelConnection } from '../relay/connections.ts';
 import { gossipToWire } from './gossip.ts';
@@ -123,6 +124,10 @@ export class TunnelPlane {
 
   membershipChanged(snapshot: Snapshot): void {
     this.#driver.feed({ type: 'membershipChanged', snapshot });
+  }
+
+  claimsObserved(observed: ClaimsObserved): void {
+    this.#driver.feed(observed);
   }
 
   claimAnswered(answer: ClaimAnswer): void {
