@@ -201,7 +201,7 @@ for (const steering of ['sni', 'off'] as const) {
         shell.check();
         for (const step of script) shell.step(step);
       }),
-      { numRuns: 600 },
+      { numRuns: 300 },
     );
   });
 }
@@ -221,6 +221,6 @@ test('leaving closes everything and starts nothing, whatever went before', () =>
       assert.equal(shell.core.nextTimeout(), undefined);
       assert.equal(shell.core.status().nextDialAt, undefined);
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });

@@ -3,7 +3,8 @@
  *
  * Operations on one record are serialised: the next starts when the outcome of the last is known, or after a wait when
  * it is not. A write of unknown outcome is asked for again with its own nonce until it is known, even when nobody wants
- * it any more: only then is there a token to release it by. Results of requests that were forgotten (registry lost, new
+ * it any more: only then is there a token to release it by. A write that was applied after all of that shows in the
+ * registry's view, and is released by what the view says of it. Results of requests that were forgotten (registry lost, new
  * incarnation) are ignored.
  */
 import { assert } from '../shared/assert.ts';
@@ -11,6 +12,7 @@ import { spreadMs } from '../shared/backoff.ts';
 import type { Deadlines } from '../shared/deadlines.ts';
 import type { AgentId, FencingToken, Incarnation, LeafId, TunnelId } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
+import type { ClaimKey, MemberClaim } from './registry-types.ts';
 import type { ClaimRecord, RootEffect } from './types.ts';
 import type { RootDeadline } from './tunnels.ts';
 
@@ -100,31 +102,32 @@ export class ClaimRecorder {
 
   /** Says who holds the slot from now on; undefined for nobody. */
   desire(leaf: LeafId, slot: number, grant: Grant | undefined): void {
-    const key = `${leaf}/${slot}`;
-    let entry = this.#slots.get(key);
-    if (entry === undefined) {
-      if (grant === undefined) return;
-      entry = {
-        key,
-        leaf,
-        slot,
-        desired: undefined,
-        recorded: undefined,
-        uncertain: undefined,
-        inFlight: undefined,
-        attempts: 0,
-      };
-      this.#slots.set(key, entry);
-    }
+    const entry = this.#slots.get(slotKey({ leaf, slot })) ?? (grant === undefined ? undefined : this.#add(leaf, slot));
+    if (entry === undefined) return;
     entry.desired = grant;
     if (grant === undefined && isSettled(entry)) return this.#drop(entry);
     if (entry.uncertain === undefined) entry.attempts = 0;
     this.#wake(entry);
   }
 
+  #add(leaf: LeafId, slot: number): Slot {
+    const entry: Slot = {
+      key: slotKey({ leaf, slot }),
+      leaf,
+      slot,
+      desired: undefined,
+      recorded: undefined,
+      uncertain: undefined,
+      inFlight: undefined,
+      attempts: 0,
+    };
+    this.#slots.set(entry.key, entry);
+    return entry;
+  }
+
   /** The token by which `tunnel` holds the slot; 0n while provisional. */
   tokenOf(leaf: LeafId, slot: number, tunnel: TunnelId): FencingToken {
-    const entry = this.#slots.get(`${leaf}/${slot}`);
+    const entry = this.#slots.get(slotKey({ leaf, slot }));
     const confirmed = entry?.desired?.tunnel === tunnel && entry.recorded?.nonce === entry.desired.nonce;
     return confirmed && entry.recorded !== undefined ? entry.recorded.token : (0n as FencingToken);
   }
@@ -270,6 +273,37 @@ export class ClaimRecorder {
     this.#wake(entry);
   }
 
+  /**
+   * What etcd has of our claims, exact up to the token `newest`. Slots with an operation under way are left alone: its outcome
+   * decides. `missing`: keys that are gone, or that every key not among `claims` is.
+   */
+  observed(
+    claims: readonly MemberClaim[],
+    missing: readonly ClaimKey[] | 'others-missing',
+    newest: bigint,
+  ): readonly RecordOutcome[] {
+    const present = new Set(claims.map(slotKey));
+    const gone = missing === 'others-missing' ? [...this.#slots.keys()] : missing.map(slotKey);
+    for (const key of gone.filter((name) => !present.has(name)).sort()) this.#observeMissing(key, newest);
+    const own = claims.filter((claim) => claim.incarnation === this.#incarnation);
+    return own.flatMap((claim) => this.#observePresent(claim) ?? []);
+  }
+
+  #observeMissing(key: string, newest: bigint): void {
+    const entry = this.#slots.get(key);
+    if (entry?.recorded === undefined || entry.inFlight !== undefined || entry.recorded.token > newest) return;
+    entry.recorded = undefined;
+    this.#wake(entry);
+  }
+
+  #observePresent(claim: MemberClaim): RecordOutcome | undefined {
+    const { leaf, slot, nonce, token } = claim;
+    const entry = this.#slots.get(slotKey(claim)) ?? this.#add(leaf, slot);
+    if (entry.inFlight !== undefined) return undefined;
+    if (entry.recorded !== undefined && entry.recorded.token >= token) return undefined;
+    return this.#learn(entry, nonce, token);
+  }
+
   /** The deadline `record:<key>` passed: a wait is over, or an answer is overdue. */
   expired(key: string, now: Instant): void {
     const entry = this.#slots.get(key);
@@ -303,6 +337,10 @@ export class ClaimRecorder {
   #sorted(): readonly Slot[] {
     return [...this.#slots.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
+}
+
+function slotKey({ leaf, slot }: Pick<ClaimKey, 'leaf' | 'slot'>): string {
+  return `${leaf}/${slot}`;
 }
 
 function isSettled(entry: Slot): boolean {

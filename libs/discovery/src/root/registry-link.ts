@@ -6,6 +6,8 @@ import type { Incarnation } from '../shared/ids.ts';
 import { Queue } from '../shared/queue.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import type {
+  ClaimKey,
+  MemberClaim,
   RegistryEffect,
   RegistryEvent,
   RegistryLinkConfig,
@@ -83,6 +85,7 @@ export class RegistryLink {
   #chain: RegistryView | undefined;
   #view: RegistryView | undefined;
   #reportedMembers: string | undefined;
+  #claimsBehind = false;
   #drain: 'no' | 'wanted' | 'recorded' = 'no';
   #problem: string | undefined;
 
@@ -288,6 +291,7 @@ export class RegistryLink {
       return this.#badView(error, now);
     }
     this.#showChain();
+    this.#reportClaims(view.claims, [], true);
   }
 
   #deltaReceived(delta: ViewDelta, now: Instant): void {
@@ -299,6 +303,21 @@ export class RegistryLink {
     }
     const membersUntouched = delta.members.length === 0 && delta.removedMembers.length === 0;
     if (!membersUntouched || this.#chain !== this.#view) this.#showChain();
+    if (delta.claims.length + delta.removedClaims.length > 0)
+      this.#reportClaims(delta.claims, delta.removedClaims, false);
+  }
+
+  /** A replica that lags says nothing of claims that is still true. When it has caught up, all of them are new. */
+  #reportClaims(claims: readonly MemberClaim[], removed: readonly ClaimKey[], complete: boolean): void {
+    const chain = this.#chain;
+    if (chain === undefined || chain !== this.#view) {
+      this.#claimsBehind = true;
+      return;
+    }
+    const all = complete || this.#claimsBehind;
+    this.#claimsBehind = false;
+    const effect = all ? { claims: chain.allClaims(), removed: [] } : { claims, removed };
+    this.#effects.push({ type: 'reportClaims', stamp: chain.stamp, ...effect, complete: all });
   }
 
   #badView(error: unknown, now: Instant): void {

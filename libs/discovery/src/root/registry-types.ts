@@ -21,6 +21,8 @@ export interface ClaimKey {
 
 export interface MemberClaim extends ClaimKey {
   readonly agent: AgentId;
+  /** Of the grant that it records. */
+  readonly nonce: string;
   readonly incarnation: Incarnation;
   readonly token: FencingToken;
 }
@@ -97,6 +99,17 @@ export type RegistryEffect =
   | { readonly type: 'reportLost' }
   /** The members changed: tell RootDiscovery `membershipChanged`. */
   | { readonly type: 'reportMembership'; readonly snapshot: Snapshot }
+  /**
+   * Claims in the registry's records changed, anybody's: tell RootDiscovery `claimsObserved`, which keeps to its own.
+   * `complete`: these are all there are; otherwise only what changed.
+   */
+  | {
+      readonly type: 'reportClaims';
+      readonly stamp: Stamp;
+      readonly claims: readonly MemberClaim[];
+      readonly removed: readonly ClaimKey[];
+      readonly complete: boolean;
+    }
   /** Our records are gone, or the deadline for that passed. The last effect. */
   | { readonly type: 'reportLeft'; readonly clean: boolean };
 

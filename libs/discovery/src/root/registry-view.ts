@@ -57,6 +57,11 @@ export class RegistryView {
     return claims.sort((a, b) => (a.proxy === b.proxy ? a.slot - b.slot : a.proxy < b.proxy ? -1 : 1));
   }
 
+  /** Every claim, in no order. */
+  allClaims(): readonly MemberClaim[] {
+    return [...this.#claims.values()].flatMap((claims) => [...claims.values()]);
+  }
+
   /** Leaf clusters with at least one claim, sorted. */
   leaves(): readonly LeafId[] {
     return [...this.#claims.keys()].sort();

@@ -3,7 +3,7 @@ import { spreadMs } from '../shared/backoff.ts';
 import { Deadlines } from '../shared/deadlines.ts';
 import type { Delta, Snapshot } from '../shared/gossip.ts';
 import { Queue } from '../shared/queue.ts';
-import { compareStamps, deltaBetween, normalise } from '../shared/gossip-view.ts';
+import { compareStamps, deltaBetween, fenceOf, normalise } from '../shared/gossip-view.ts';
 import type { InstanceNonce, LeafId, TunnelId } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import { ClaimRecorder, type RecordOutcome } from './claim-recorder.ts';
@@ -118,6 +118,8 @@ export class RootDiscovery {
         return this.#recorder.released(event.request);
       case 'releaseUnknown':
         return this.#recorder.unknown(event.request, 'release', now);
+      case 'claimsObserved':
+        return this.#claimsObserved(event);
       case 'membershipChanged':
         return this.#membershipChanged(event.snapshot, now);
       case 'drainRequested':
@@ -319,6 +321,13 @@ export class RootDiscovery {
       `etcd has the claim of leaf ${tunnel.leaf} on ${this.#config.proxy} for ${holder}`,
     );
     this.#promote(tunnel.leaf);
+  }
+
+  #claimsObserved({ stamp, claims, removed, complete }: EventOf<'claimsObserved'>): void {
+    const own = claims.filter((claim) => claim.proxy === this.#config.proxy);
+    const gone = removed.filter((key) => key.proxy === this.#config.proxy);
+    const outcomes = this.#recorder.observed(own, complete ? 'others-missing' : gone, fenceOf(stamp));
+    for (const outcome of outcomes) this.#applyOutcome(outcome);
   }
 
   // ---- gossip ------------------------------------------------------------------------------------------------------

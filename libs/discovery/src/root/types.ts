@@ -1,5 +1,6 @@
 import type { GossipMessage, Snapshot, Stamp } from '../shared/gossip.ts';
 import type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId, TunnelId } from '../shared/ids.ts';
+import type { ClaimKey, MemberClaim } from './registry-types.ts';
 
 /** Everything a root proxy's claim slots and gossip can be told. */
 export type RootEvent =
@@ -39,6 +40,18 @@ export type RootEvent =
   | { readonly type: 'claimUnknown'; readonly request: number }
   | { readonly type: 'claimReleased'; readonly request: number }
   | { readonly type: 'releaseUnknown'; readonly request: number }
+  /**
+   * What the registry's view says of claims as of `stamp`, in the order in which it came. A record of ours that no slot
+   * wants (a write that was applied long after it was given up) is released; one that is missing is written again.
+   */
+  | {
+      readonly type: 'claimsObserved';
+      readonly stamp: Stamp;
+      readonly claims: readonly MemberClaim[];
+      readonly removed: readonly ClaimKey[];
+      /** These are all claims there are; otherwise only what changed. */
+      readonly complete: boolean;
+    }
   /** The registry's newest exact membership. */
   | { readonly type: 'membershipChanged'; readonly snapshot: Snapshot }
   /** This proxy is about to stop: announce first, close later. */

@@ -192,8 +192,11 @@ export function headCovers(head: Snapshot | undefined, heard: Heard): boolean {
   return heard.incarnation !== 0n && heard.incarnation <= fenceOf(head.stamp);
 }
 
-/** Fences carry the epoch in front of 44 bits of revision (membership: fence.ts), so that they rise across a restore. */
-function fenceOf(stamp: Stamp): bigint {
+/**
+ * The greatest incarnation or token that a snapshot of this stamp can speak of. Fences carry the epoch in front of 44
+ * bits of revision (membership: fence.ts), so that they rise across a restore.
+ */
+export function fenceOf(stamp: Stamp): bigint {
   return (stamp.epoch > 1n ? (stamp.epoch - 1n) << 44n : 0n) + stamp.revision;
 }
 

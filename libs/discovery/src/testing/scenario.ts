@@ -1,5 +1,5 @@
 import { defaultLeafConfig } from '../leaf/defaults.ts';
-import type { CloseReason, DialFailure, LeafEffect, LeafEvent } from '../leaf/types.ts';
+import type { DialFailure, LeafEffect, LeafEvent } from '../leaf/types.ts';
 import { defaultRootConfig } from '../root/defaults.ts';
 import { RootDiscovery } from '../root/root-discovery.ts';
 import type { RootEffect, RootEvent } from '../root/types.ts';
@@ -34,7 +34,7 @@ export function runScenario(text: string): string {
   const lines = text.split('\n');
   const header = lines.findIndex((line) => line.startsWith('leaf ') || line.startsWith('root '));
   const options = new Map(words(lines[header] ?? '').map((word) => pair(word)));
-  const machine = lines[header]?.startsWith('root ') === true ? new RootMachine(options) : new LeafMachine(options);
+  const machine = (lines[header] ?? '').startsWith('root ') ? new RootMachine(options) : new LeafMachine(options);
   const inputs = lines.slice(header + 2).flatMap((line) => {
     if (line.startsWith('#')) return [{ at: 0, event: line }];
     const [time = '', event = ''] = line.split('|').map((column) => column.trim());
@@ -200,7 +200,7 @@ function parseLeafEvent(text: string): LeafEvent {
     case 'drain':
       return { type: 'drainAnnounced', tunnel, spreadMs: Number(second), deadlineMs: Number(third) };
     case 'closed':
-      return { type: 'tunnelClosed', tunnel, graceful: second !== '', reason: second as CloseReason };
+      return { type: 'tunnelClosed', tunnel, graceful: second !== '', reason: second };
     case 'leave':
       return { type: 'leaveRequested', deadlineMs: Number(first) };
     default:
