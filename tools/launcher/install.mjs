@@ -9,7 +9,7 @@ export class CannotGoOn extends Error {}
  */
 
 const COMMON_FLAGS = ['--no-audit', '--no-fund', '--no-progress', '--loglevel=error', '--no-update-notifier'];
-/** About 10 s of trying in all, instead of npm's 70 s. */
+/** About 20 s of trying in all, instead of more than a minute. */
 const RETRY_FLAGS = ['--fetch-retries=3', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'];
 const UNREACHABLE = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ENOTCACHED)\b/;
 

@@ -41,7 +41,8 @@ if [ ! -e "$guard" ]; then
   printf '#!/bin/sh\\nexit 101\\n' > "$guard"
   chmod 755 "$guard"
 fi
-export DEBIAN_FRONTEND=noninteractive
+# apt's own user has to write there too, which it may not in everybody's TMPDIR.
+export DEBIAN_FRONTEND=noninteractive TMPDIR=/var/tmp
 apt-get -q update
 apt-get -q install -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
 `;
