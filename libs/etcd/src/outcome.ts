@@ -15,17 +15,18 @@ export function failureOf(error: unknown, endpoint: string): Failure {
   const text = error instanceof Error ? error.message : String(error);
   const [, code, detail = text] = GRPC_MESSAGE.exec(text) ?? [];
   const shown = `${endpoint}: ${oneLine(detail)}`;
+  // etcd3 rewrites this one beyond recognition of its code.
+  if (text.includes('requested lease not found')) return { status: 'failed', cause: 'lease-not-found', detail: shown };
   switch (Number(code)) {
     case status.UNAVAILABLE:
       return neverSent(detail) ? { status: 'failed', cause: 'unavailable', detail: shown } : unknown(shown);
     case status.DEADLINE_EXCEEDED:
       return neverSent(detail) ? { status: 'failed', cause: 'unavailable', detail: shown } : unknown(shown);
-    case status.NOT_FOUND:
-      return { status: 'failed', cause: detail.includes('lease not found') ? 'lease-not-found' : 'refused', detail: shown };
     case status.OUT_OF_RANGE:
       return { status: 'failed', cause: detail.includes('compacted') ? 'compacted' : 'refused', detail: shown };
     case status.RESOURCE_EXHAUSTED:
       return exhausted(detail, shown);
+    case status.NOT_FOUND:
     case status.INVALID_ARGUMENT:
     case status.PERMISSION_DENIED:
     case status.FAILED_PRECONDITION:
@@ -53,6 +54,10 @@ function unknown(detail: string): Failure {
 }
 
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
+  const line = text
+    .replaceAll(/\s+/g, ' ')
+    .replace(/^No connection established\. Last error: (?:Error: )?/, '')
+    .replace(/\. Resolution note:.*$/, '')
+    .trim();
   return line.length > MAX_DETAIL_LENGTH ? `${line.slice(0, MAX_DETAIL_LENGTH)}...` : line;
 }
