@@ -31,6 +31,14 @@ export function observeState(metrics: Metrics, { plane, dials, link, relays, con
   // Both ends of a relay count it: this proxy as the one between, and as the target.
   metrics.observe(METRIC.relayedTunnels, () => connections.relayedSize + relays.size);
   metrics.observe(METRIC.openConnections, () => dials.openConnections);
+  // On top of what ended connections have left in the counters.
+  metrics.observe(METRIC.carriedBytes, () => {
+    const { upBytes, downBytes } = dials.openTotals();
+    return [
+      { labels: { direction: 'up' }, value: upBytes },
+      { labels: { direction: 'down' }, value: downBytes },
+    ];
+  });
   metrics.observe(METRIC.pendingDials, () => dials.status().pendingDials);
   metrics.observe(METRIC.registryConnected, () => (link.status().state === 'connected' ? 1 : 0));
   metrics.observe(METRIC.members, () => link.view()?.members().length ?? 0);

@@ -18,7 +18,5 @@ export function allHolders(view: RegistryView, self: string): ReadonlyMap<string
 
 /** Where the other members' peer services are. */
 export function peerAddresses(view: RegistryView): readonly PeerAddress[] {
-  return view
-    .members()
-    .map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress }));
+  return view.members().map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress }));
 }

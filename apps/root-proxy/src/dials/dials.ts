@@ -96,6 +96,17 @@ export class Dials {
     return this.#router.status();
   }
 
+  /** Payload bytes of the connections that are open now. */
+  openTotals(): { readonly upBytes: number; readonly downBytes: number } {
+    let [upBytes, downBytes] = [0, 0];
+    for (const ending of this.#open.values()) {
+      const totals = ending?.totals();
+      upBytes += totals?.upBytes ?? 0;
+      downBytes += totals?.downBytes ?? 0;
+    }
+    return { upBytes, downBytes };
+  }
+
   get openConnections(): number {
     return this.#open.size;
   }

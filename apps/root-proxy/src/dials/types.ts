@@ -40,6 +40,8 @@ export interface OpenConnection {
 /** What the two ways of carrying a connection have in common. */
 export interface Ending {
   readonly closed: Promise<ConnectionSummary>;
+  /** Payload bytes so far: from the user to the node, and back. */
+  totals(): { readonly upBytes: number; readonly downBytes: number };
   abort(reason: ResetReason, detail: string): void;
 }
 

@@ -129,5 +129,9 @@ function endingOf(carried: Carried): Ending {
   const closed = carried.closed.then(({ kind, reason, detail, sentBytes, receivedBytes }) => {
     return { kind, reason, detail, upBytes: sentBytes, downBytes: receivedBytes };
   });
-  return { closed, abort: (reason, detail) => carried.abort(reason, detail) };
+  const totals = () => {
+    const { sentBytes, receivedBytes } = carried.status();
+    return { upBytes: sentBytes, downBytes: receivedBytes };
+  };
+  return { closed, totals, abort: (reason, detail) => carried.abort(reason, detail) };
 }

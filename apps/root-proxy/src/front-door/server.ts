@@ -59,6 +59,8 @@ const LINGER_MS = 1_000;
 const HEAD_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 8 * 1_024;
 
+/** Users who vanish without a word are noticed, however long a connection is silent. */
+const SOCKET = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
 const HEAD_TOO_LONG: Refusal = {
   status: 431,
   outcome: 'invalid',
@@ -82,9 +84,7 @@ export class FrontDoorServer {
   constructor(options: FrontDoorOptions) {
     this.#options = options;
     this.#gate = new Gate({ total: options.maxWaiting ?? 1_024, perAddress: options.maxWaitingPerAddress ?? 256 });
-    this.#tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
-      this.#accept(socket),
-    );
+    this.#tcp = createTcpServer({ ...SOCKET, allowHalfOpen: true }, (socket) => this.#accept(socket));
     this.#tls = createTlsServer(this.#tlsOptions(), (socket) => void this.#awaitRequest(socket));
     this.#tls.on('tlsClientError', (error, socket) => this.#handshakeFailed(error, socket));
     this.#http = createHttpServer({

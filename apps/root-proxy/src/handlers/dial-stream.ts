@@ -1,12 +1,11 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { FramePort, refuse, sendOutcome, splice } from '@xylem/carrier';
-import type { Spliced } from '@xylem/carrier';
 import { isName } from '@xylem/discovery';
 import { ATTRIBUTE } from '@xylem/telemetry';
 import type { SpanName, Tracing } from '@xylem/telemetry';
 import type { carry } from '@xylem/wire';
 import type { Dials } from '../dials/dials.ts';
-import type { DialAnswer, DialOrder, Ending } from '../dials/types.ts';
+import type { DialAnswer, DialOrder } from '../dials/types.ts';
 
 /** How long a requester may take for its first frame. */
 const OPEN_TIMEOUT_MS = 10_000;
@@ -62,7 +61,7 @@ export async function serveDialStream(
 function answerDial(frames: FramePort, answer: DialAnswer): void {
   if (answer.outcome !== 'connected') return refuse(frames, answer.outcome, answer.detail, answer.via);
   sendOutcome(frames, 'connected', '', answer.via);
-  answer.connection.join(endingOf(splice({ requester: frames, answerer: answer.connection.frames })));
+  answer.connection.join(splice({ requester: frames, answerer: answer.connection.frames }));
 }
 
 function checkTarget(target: carry.Target | undefined): string | undefined {
@@ -71,8 +70,4 @@ function checkTarget(target: carry.Target | undefined): string | undefined {
   if (!isName(target.node)) return 'target.node is not a name: 1 to 63 of a-z, 0-9 and "-"';
   if (target.port > 65_535) return `target.port ${target.port} is not within 1 to 65535`;
   return undefined;
-}
-
-function endingOf(spliced: Spliced): Ending {
-  return { closed: spliced.closed, abort: (reason, detail) => spliced.abort(reason, detail) };
 }

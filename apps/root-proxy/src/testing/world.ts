@@ -115,11 +115,13 @@ export class World {
     agent: string,
     overrides: AgentOverrides = {},
     steering: 'sni' | 'off' = 'sni',
+    telemetry: { readonly otlpEndpoint?: string } = {},
   ): Promise<RunningAgent> {
     const tls = await this.credentials.files({ kind: 'agent', leaf, agent }, this.#folder);
     const running = await startAgent(
       {
         ...common(tls),
+        telemetry,
         leaf,
         agent,
         root: `127.0.0.1:${this.balancerPort}`,
