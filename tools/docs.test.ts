@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+
+const ROOT = join(import.meta.dirname, '..');
+
+test('every test that GUARANTEES.md names exists', () => {
+  const text = readFileSync(join(ROOT, 'docs/GUARANTEES.md'), 'utf8');
+  const named = [...text.matchAll(/((?:libs|apps|tools)\/[\w./-]+\.(?:ts|txt))(?:: "([^"]+)")?/g)];
+  assert.ok(named.length > 20);
+  for (const [, file = '', title] of named) {
+    assert.ok(existsSync(join(ROOT, file)), `${file} does not exist`);
+    if (title !== undefined) assert.ok(readFileSync(join(ROOT, file), 'utf8').includes(title), `${file} has no test "${title}"`);
+  }
+});
+
+test('every link between pages of the documentation leads somewhere', () => {
+  for (const page of ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]) {
+    const text = readFileSync(join(ROOT, page), 'utf8');
+    for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      assert.ok(existsSync(join(ROOT, dirname(page), target)), `${page} links to ${target}, which does not exist`);
+    }
+  }
+});
