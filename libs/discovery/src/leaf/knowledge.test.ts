@@ -35,7 +35,7 @@ test('what nobody repeats expires, and the next message vouches for it again', (
   assert.equal(knowledge.verdict(A, EXPIRY).kind, 'ready');
   assert.equal(knowledge.verdict(A, EXPIRY + 1).kind, 'expired');
   assert.deepEqual(knowledge.records(EXPIRY + 1), []);
-  assert.equal(knowledge.receive(snapshot(10n, ['a']), EXPIRY + 2), 'confirmed');
+  assert.equal(knowledge.receive(snapshot(10n, ['a']), EXPIRY + 2), 'advanced');
   assert.equal(knowledge.verdict(A, EXPIRY + 2).kind, 'ready');
 });
 
