@@ -5,9 +5,19 @@ import type { TestContext } from 'node:test';
 import { createAuthority, memoryTlsSource } from '@xylem/identity';
 import type { Authority, Identity, TlsSource } from '@xylem/identity';
 import { startTelemetry } from '@xylem/telemetry';
+import { startEtcd } from '@xylem/testkit';
+import type { registry } from '@xylem/wire';
 import { start } from '../compose.ts';
 import type { Ports, RunningRegistry } from '../compose.ts';
 import type { RegistrySettings } from '../config.ts';
+import { ProxyClient } from './proxy-client.ts';
+
+type Hello = registry.ProxyHello;
+
+export interface TestRegistry extends RunningRegistry {
+  /** Its log, line by line. */
+  readonly lines: readonly string[];
+}
 
 export const DOMAIN = 'xylem.internal';
 const HOUR_MS = 3_600_000;
@@ -15,6 +25,7 @@ const HOUR_MS = 3_600_000;
 /** One certificate authority and what it has issued. */
 export class World {
   readonly #authority: Authority;
+  readonly #proxies = new Map<string, Promise<TlsSource>>();
 
   constructor(authority: Authority) {
     this.#authority = authority;
@@ -25,8 +36,28 @@ export class World {
     return memoryTlsSource({ ca: issued.ca, cert: issued.cert, key: issued.key.reveal() });
   }
 
-  /** A registry on free ports, stopped after the test. */
-  async registry(t: TestContext, id: string, store: RegistrySettings['store'], ports: Ports = {}): Promise<RunningRegistry> {
+  /** A session of a root proxy at this registry, closed after the test. */
+  async proxy(t: TestContext, registry: { readonly port: number }, proxy: string, nonce: string, hello: Partial<Hello> = {}): Promise<ProxyClient> {
+    const client = new ProxyClient({ port: registry.port, tls: await this.#proxyTls(proxy), proxy, nonce, hello });
+    t.after(() => client.kill());
+    return client;
+  }
+
+  /** A session opened with somebody else's certificate. */
+  async client(t: TestContext, registry: { readonly port: number }, identity: Identity): Promise<ProxyClient> {
+    const client = new ProxyClient({ port: registry.port, tls: await this.tls(identity), proxy: 'p1', nonce: 'one' });
+    t.after(() => client.kill());
+    return client;
+  }
+
+  async #proxyTls(proxy: string): Promise<TlsSource> {
+    const known = this.#proxies.get(proxy) ?? this.tls({ kind: 'proxy', proxy });
+    this.#proxies.set(proxy, known);
+    return known;
+  }
+
+  /** A registry on free ports, killed after the test. */
+  async registry(t: TestContext, id: string, store: RegistrySettings['store'], ports: Ports = {}): Promise<TestRegistry> {
     const tls = await this.tls({ kind: 'registry', registry: id });
     const lines: string[] = [];
     const telemetry = startTelemetry({
@@ -41,7 +72,7 @@ export class World {
       await running.kill();
       if (process.env['XYLEM_TEST_LOGS'] !== undefined) process.stderr.write(lines.join(''));
     });
-    return running;
+    return { ...running, lines };
   }
 }
 
@@ -56,8 +87,33 @@ export async function folder(t: TestContext): Promise<string> {
   return path;
 }
 
+export async function etcdStore(t: TestContext): Promise<StoreSettings> {
+  const etcd = await startEtcd();
+  t.after(() => etcd.dispose());
+  return { kind: 'etcd', endpoints: [etcd.endpoint] };
+}
+
 export async function embedded(t: TestContext): Promise<RegistrySettings['store']> {
   return { kind: 'embedded', dataDir: await folder(t), listen: '127.0.0.1:0' };
+}
+
+export type StoreSettings = RegistrySettings['store'];
+
+/** Where the first replica keeps its records, and how others reach the same store. */
+export interface StoreKind {
+  readonly name: string;
+  open(t: TestContext): Promise<StoreSettings>;
+}
+
+/** Every promise holds on both. */
+export const STORES: readonly StoreKind[] = [
+  { name: 'embedded store', open: embedded },
+  { name: 'etcd', open: etcdStore },
+];
+
+/** Settings of a further replica on the store of this one. */
+export function sameStore(first: RunningRegistry): StoreSettings {
+  return { kind: 'etcd', endpoints: [...first.storeEndpoints] };
 }
 
 function settings(id: string, store: RegistrySettings['store']): RegistrySettings {
