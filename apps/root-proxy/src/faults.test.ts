@@ -121,3 +121,26 @@ test('dials, tunnels and new claims go on without a registry; claims are recorde
   await eventually('the claim is recorded', () => claimedBy(proxy, 't1'));
   await eventually('nothing is left to record', () => proxy.status().root.unrecorded === 0);
 });
+
+test('a forwarded connection outlives the leases of both its root proxies', async () => {
+  world.balancer.policy = firstOnly;
+  const [p1, p2] = [await world.proxy('p1'), await world.proxy('p2')];
+  await world.agent('berlin', 'a1', {}, 'off');
+  await eventually('p1 is claimed', () => claimedBy(p1, 'a1'));
+  await eventually('p2 knows of it', () => p2.status().dials.knownLeaves > 0);
+  const { client, head } = await connectThrough(p2.ports.frontDoor, 'web.berlin:80');
+  assert.match(head, /Xylem-Via: p2, p1, a1/);
+  await world.registry?.kill();
+  await eventually('the leases of both are over', () =>
+    [p1, p2].every((proxy) => proxy.status().registry.state === 'suspect'),
+  );
+  await world.startRegistry();
+  await eventually('both have a session again', () =>
+    [p1, p2].every((proxy) => proxy.status().registry.state === 'connected'),
+  );
+  await eventually('p2 sees p1 again', () => p2.status().peers.includes('p1'));
+  await eventually('the claim is recorded anew', () => claimedBy(p1, 'a1'));
+  client.say('still here');
+  await client.hears('still here');
+  client.socket.destroy();
+});
