@@ -35,13 +35,15 @@ export async function demo(config: DemoConfig): Promise<number> {
     onReady: (name) => onReady(name),
   });
   const stopped = trapSignals(deployment);
+  let keep = true;
   try {
     if (config.check) {
       say('Checking a whole deployment on this machine');
       const passed = await Promise.race([runCheck(deployment, tools, say), stopped]);
-      if (passed && temporary) rmSync(directory, { recursive: true, force: true });
-      else say(`  Everything that was logged is in ${directory}`);
-      return passed ? EXIT.ok : EXIT.operating;
+      if (passed === 'interrupted') say('Interrupted; ending everything');
+      keep = passed === false || !temporary;
+      if (keep) say(`  Everything that was logged is in ${directory}`);
+      return passed === true ? EXIT.ok : EXIT.operating;
     }
     const view = new LiveView(deployment, process.cwd());
     onLine = (line) => view.line(line);
@@ -59,19 +61,20 @@ export async function demo(config: DemoConfig): Promise<number> {
   } finally {
     await deployment.stop();
     unlock();
+    if (!keep) rmSync(directory, { recursive: true, force: true });
   }
 }
 
-/** Resolves with false at the first signal; the second ends this process, and thereby all others. */
-function trapSignals(deployment: Deployment): Promise<false> {
-  const { promise, resolve: stop } = Promise.withResolvers<false>();
+/** Resolves at the first signal; the second ends this process, and thereby all others. */
+function trapSignals(deployment: Deployment): Promise<'interrupted'> {
+  const { promise, resolve: stop } = Promise.withResolvers<'interrupted'>();
   let signals = 0;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       signals += 1;
       if (signals > 1) for (const service of deployment.services()) service.kill('SIGKILL');
       if (signals > 1) process.exit(EXIT.operating);
-      stop(false);
+      stop('interrupted');
     });
   }
   return promise;
