@@ -1,11 +1,9 @@
-import { LeafDiscovery } from '../leaf/leaf-discovery.ts';
 import { defaultLeafConfig } from '../leaf/defaults.ts';
-import type { Knowledge } from '../leaf/knowledge.ts';
 import type { LeafConfig, LeafEffect, LeafEvent } from '../leaf/types.ts';
 import { defaultRootConfig } from '../root/defaults.ts';
 import { RootDiscovery } from '../root/root-discovery.ts';
 import type { RootConfig, RootEffect, RootEvent } from '../root/types.ts';
-import type { GossipMessage, ProxyRecord, ProxyState, Snapshot } from '../shared/gossip.ts';
+import type { ProxyRecord, ProxyState, Snapshot } from '../shared/gossip.ts';
 import type {
   AgentId,
   DialId,
@@ -17,6 +15,7 @@ import type {
   TunnelId,
 } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
+import { createAgent, type DiscoveryAgent, type StrategyName } from '../strategies.ts';
 import { seededRandom } from './random.ts';
 
 interface Attachment {
@@ -29,7 +28,7 @@ interface Agent {
   readonly leaf: LeafId;
   readonly id: AgentId;
   readonly nonce: InstanceNonce;
-  readonly core: LeafDiscovery;
+  readonly core: DiscoveryAgent;
   readonly dials: Set<DialId>;
   alive: boolean;
 }
@@ -52,7 +51,7 @@ export interface MeshOptions {
   readonly balancer?: (attempt: number, live: readonly ProxyId[]) => ProxyId | undefined;
   /** Whether proxies relay attempts that are steered elsewhere. Default true. */
   readonly relay?: boolean;
-  readonly knowledge?: () => Knowledge;
+  readonly strategy?: StrategyName;
 }
 
 /**
@@ -72,8 +71,8 @@ export class Mesh {
   #tunnels = 0;
   now: Instant = 0;
   registryUp = true;
-  /** May change, delay or drop (undefined) gossip on its way to an agent. */
-  gossipFault: ((message: GossipMessage) => GossipMessage | undefined) | undefined;
+  /** How often and how late each gossip message reaches its agent: one delay per copy. Default: once, at once. */
+  gossipFault: ((random: Random) => readonly number[]) | undefined;
 
   constructor(options: MeshOptions = {}) {
     this.#options = options;
@@ -93,7 +92,7 @@ export class Mesh {
 
   addAgent(leaf: string, agent: string, nonce = `${agent}-1`): Agent {
     const config = { ...defaultLeafConfig(leaf as LeafId, agent as AgentId), ...this.#options.leaf };
-    const core = new LeafDiscovery(config, this.#random, this.now, this.#options.knowledge?.());
+    const core = createAgent(this.#options.strategy ?? 'stamped', config, this.#random, this.now);
     const id = agent as AgentId;
     const added: Agent = {
       leaf: leaf as LeafId,
@@ -147,6 +146,11 @@ export class Mesh {
     this.agents.delete(`${leaf}/${nonce}`);
     for (const attachment of [...this.#attachments.values()])
       if (attachment.agent === agent) this.#break(attachment, 'lost');
+  }
+
+  /** Every connection breaks at once, as when the balancer restarts. */
+  cutAll(): void {
+    for (const attachment of [...this.#attachments.values()]) this.#break(attachment, 'lost');
   }
 
   drainProxy(name: string, spreadMs: number, deadlineMs: number): void {
@@ -348,8 +352,12 @@ export class Mesh {
       case 'announceDrain':
         return send(effect.tunnel, { ...effect, type: 'drainAnnounced' });
       case 'sendGossip': {
-        const message = this.gossipFault === undefined ? effect.message : this.gossipFault(effect.message);
-        if (message !== undefined) send(effect.tunnel, { type: 'gossipReceived', tunnel: effect.tunnel, message });
+        const { tunnel, message } = effect;
+        for (const delayMs of this.gossipFault?.(this.#random) ?? [0]) {
+          this.#later(this.#latency + delayMs, () =>
+            this.#toAgent(tunnel, { type: 'gossipReceived', tunnel, message }),
+          );
+        }
         return;
       }
       case 'challengeTunnel': {
