@@ -48,10 +48,10 @@ export class LiveView {
   }
 
   note(text: string): void {
-    if (!this.#running) return;
     const stamped = `${new Date().toTimeString().slice(0, 8)}  ${text}`;
     this.#events.push(stamped);
     if (this.#events.length > EVENTS_SHOWN) this.#events.shift();
+    if (!this.#running) return;
     if (this.#screen === undefined) process.stdout.write(`${stamped}\n`);
     else this.#draw();
   }
@@ -129,7 +129,7 @@ export class LiveView {
         `  kill -9 ${victim.service.pid}`,
         `# root proxy ${victim.id}: everybody finds it again when it is back`,
       ]);
-    return [this.#paint('bold', 'Type in another terminal'), ...table(rows)];
+    return [this.#paint('bold', `Type in another terminal, in ${this.#directory}`), ...table(rows)];
   }
 
   /** A supervisor would start a root proxy again that was killed; one that was drained stays away. */
