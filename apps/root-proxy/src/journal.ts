@@ -203,17 +203,17 @@ export class Journal implements PlaneObserver, DialObserver {
   }
 
   tunnelPortRefused(source: string, cause: TunnelPortRefusal, detail: string): void {
-    this.#metrics.counter(METRIC.relays, { result: `refused-${cause}` }).add();
+    if (cause === 'unreachable' || cause === 'relay-limit')
+      this.#metrics.counter(METRIC.relays, { result: cause }).add();
+    else this.#handshakeRefused('tunnel', cause);
     const log = cause === 'gone' ? 'debug' : 'warn';
     this.#telemetry.log[log](EVENT.handshakeFailed, { source, cause, detail });
   }
 
   attachTimedOut(source: string): void {
-    this.#telemetry.log.warn(EVENT.handshakeFailed, {
-      source,
-      cause: 'no-attach',
-      detail: 'the connection did not attach in time',
-    });
+    this.#handshakeRefused('tunnel', 'no-attach');
+    const detail = 'the connection did not attach in time';
+    this.#telemetry.log.warn(EVENT.handshakeFailed, { source, cause: 'no-attach', detail });
   }
 
   peerConnected(proxy: string): void {
@@ -249,8 +249,16 @@ export class Journal implements PlaneObserver, DialObserver {
 
   fault(plane: 'tunnel' | 'peer' | 'access', { kind, where, cause }: ServerFault): void {
     const detail = cause instanceof Error ? cause.message : String(cause);
-    if (kind === 'handler') this.#telemetry.log.error(EVENT.internalError, { plane, where, error: cause });
-    else this.#telemetry.log.warn(EVENT.handshakeFailed, { plane, source: where, cause: kind, detail });
+    if (kind === 'handler') {
+      this.#telemetry.log.error(EVENT.internalError, { plane, where, error: cause });
+      return;
+    }
+    this.#handshakeRefused(plane, kind);
+    this.#telemetry.log.warn(EVENT.handshakeFailed, { plane, source: where, cause: kind, detail });
+  }
+
+  #handshakeRefused(plane: string, cause: string): void {
+    this.#metrics.counter(METRIC.handshakesRefused, { plane, cause }).add();
   }
 
   #endAttach(tunnel: Tunnel, outcome: string): void {

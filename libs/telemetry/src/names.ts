@@ -96,6 +96,12 @@ export const METRIC = {
   tunnelsOpened: metric('counter', 'xylem.tunnels_opened', 'Tunnels accepted.'),
   tunnelsClosed: metric('counter', 'xylem.tunnels_closed', 'Tunnels ended by reason.', ['reason']),
   relays: metric('counter', 'xylem.relays', 'Steered connections by result of the relay.', ['result']),
+  handshakesRefused: metric(
+    'counter',
+    'xylem.handshakes_refused',
+    'Connections that ended before they were anybody, by cause.',
+    ['plane', 'cause'],
+  ),
   claims: metric('gauge', 'xylem.claims', 'Claim slots held by state.', ['state']),
   claimDecisions: metric('counter', 'xylem.claim.decisions', 'Answers to claims.', ['result']),
   claimsUnrecorded: metric('gauge', 'xylem.claims_unrecorded', 'Claims in memory that etcd does not show yet.'),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { FramePort } from '@xylem/carrier';
+import type { FramePort } from '@xylem/carrier';
 import { createServer, handleDuplex } from '@xylem/grpc';
 import type { GrpcServer } from '@xylem/grpc';
 import { RawFrameMethods } from '@xylem/wire';
