@@ -7,7 +7,7 @@ import { fileTlsSource } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig, RegistryStatus } from '@xylem/membership';
 import type { RunningService } from '@xylem/service';
-import { EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
+import { EVENT, METRIC, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import { authoriseProxies } from './authorise.ts';
 import type { Authorise } from './authorise.ts';
@@ -38,6 +38,9 @@ export interface RunningRegistry extends RunningService {
   kill(): Promise<void>;
 }
 
+type Closer = () => Promise<void> | void;
+
+const MS_PER_SECOND = 1_000;
 /** A view of 20,000 claims fits. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 const QUEUE_LIMIT_BYTES = 8 * 1024 * 1024;
@@ -47,9 +50,9 @@ const CLOSE_LIMIT_MS = 1_000;
 export async function start(settings: RegistrySettings, ports: Ports = {}): Promise<RunningRegistry> {
   const telemetry = ports.telemetry ?? openTelemetry(settings);
   const observer = new Observer(telemetry);
-  const tls = ports.tls ?? openTls(settings, telemetry);
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers: Closer[] = [];
   try {
+    const tls = ports.tls ?? openTls(settings, telemetry, closers);
     const embedded = await openEmbedded(settings);
     if (embedded !== undefined) closers.push(() => embedded.close());
     const replica = new Replica({ ...storeOf(settings, embedded), ...observer.hooks, config: coreConfig(settings, embedded, ports) });
@@ -93,7 +96,7 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
   }
 }
 
-async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<void> {
+async function closeAll(closers: readonly Closer[]): Promise<void> {
   for (const close of closers) await close();
 }
 
@@ -107,11 +110,14 @@ function openTelemetry(settings: RegistrySettings): Telemetry {
   });
 }
 
-function openTls(settings: RegistrySettings, telemetry: Telemetry): TlsSource {
-  return fileTlsSource(settings.tls, {
+function openTls(settings: RegistrySettings, telemetry: Telemetry, closers: Closer[]): TlsSource {
+  const source = fileTlsSource(settings.tls, {
     onProblem: (problem) => telemetry.log.warn(EVENT.tlsReloadFailed, { detail: problem.message }),
     onReload: (notAfterMs) => telemetry.log.info(EVENT.tlsReloaded, { notAfter: new Date(notAfterMs).toISOString() }),
   });
+  telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / MS_PER_SECOND);
+  closers.push(() => source.close());
+  return source;
 }
 
 async function openEmbedded(settings: RegistrySettings): Promise<EtcdServer | undefined> {

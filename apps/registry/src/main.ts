@@ -1,9 +1,14 @@
+#!/usr/bin/env node
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { runService } from '@xylem/service';
 import { start } from './compose.ts';
 import { loadRegistryConfig } from './config.ts';
 
 /** Above the close limits of compose.ts and one store operation. */
 const STOP_DEADLINE_MS = 8_000;
+
+// grpc-js prints lines of its own, which are no JSON; every failure reaches us as an error too.
+setLogVerbosity(logVerbosity.NONE);
 
 await runService({
   name: 'xylem-registry',

@@ -108,7 +108,16 @@ export class Replica {
   #deliver(event: RegistryEvent): void {
     if (this.#closed) return;
     this.#events.push(event);
-    if (!this.#running) this.#turn();
+    if (this.#running) return;
+    try {
+      this.#turn();
+    } catch (error) {
+      // A broken invariant: whatever the caller makes of it, the process must not go on with this state.
+      this.kill();
+      setImmediate(() => {
+        throw error;
+      });
+    }
   }
 
   /** Events that effects cause are taken after those effects. */
