@@ -67,7 +67,10 @@ export interface ServerOptions {
   readonly maxConcurrentStreams?: number;
   /** Greatest message. Default 128 KiB. */
   readonly maxMessageBytes?: number;
-  /** HTTP/2 stream window. Default 1 MiB: the bound on memory per carried connection and direction. */
+  /**
+   * HTTP/2 stream window: what a stopped reader holds in memory, and what a stream can carry per round trip. Default:
+   * 4 MiB for a few streams on a connection, down to 256 KiB each for many (see stream-windows.ts).
+   */
   readonly streamWindowBytes?: number;
   /** Bytes one MessageStream may have queued for a peer that does not read, before it is cancelled. Default 1 MiB. */
   readonly queueLimitBytes?: number;
@@ -95,7 +98,7 @@ export interface GrpcServer {
    */
   inject(connection: Duplex, source?: string): void;
   setServing(serving: boolean): void;
-  /** Stops accepting; lets calls finish until the limit; then closes everything. */
+  /** Stops accepting; lets calls finish until the limit; then closes everything. A later call with a shorter limit holds. */
   close(limitMs: number): Promise<void>;
 }
 
@@ -107,6 +110,7 @@ export interface ChannelOptions {
   readonly serverName?: string;
   /** Deadline for TCP + TLS + HTTP/2 settings. Default 5_000. */
   readonly connectTimeoutMs?: number;
+  /** These three as in ServerOptions. */
   readonly maxMessageBytes?: number;
   readonly streamWindowBytes?: number;
   readonly queueLimitBytes?: number;

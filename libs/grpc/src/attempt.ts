@@ -5,11 +5,14 @@ import { Connection } from './connection.ts';
 import { ChannelError } from './errors.ts';
 import { sessionOf } from './grpc-internals.ts';
 import { channelGrpcOptions, CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES } from './options.ts';
+import { StreamWindows } from './stream-windows.ts';
 
 /** A grpc-js client of its own with its one connection. */
 export interface Attempt {
   readonly client: Client;
   readonly connection: Connection;
+  /** Told of every stream; undefined when windows are fixed. */
+  readonly windows: StreamWindows | undefined;
   /** The address as configured, for messages. */
   readonly address: string;
 }
@@ -30,7 +33,8 @@ export function prepareAttempt({ channel, address, target, host, onLost }: Attem
   const serverName = channel.serverName ?? host;
   const connection = new Connection(channel.tls, serverName, channel.reconnect ?? false, onLost);
   const client = new Client(target, connection.credentials, channelGrpcOptions(channel, serverName));
-  return { client, connection, address };
+  const windows = channel.streamWindowBytes === undefined ? new StreamWindows() : undefined;
+  return { client, connection, windows, address };
 }
 
 /** Dials, and returns when HTTP/2 is up. @throws ChannelError */
@@ -73,13 +77,17 @@ function failureOf(client: Client): Promise<Error> {
   });
 }
 
-function prepareSession({ client, connection, address }: Attempt): void {
+function prepareSession({ client, connection, windows, address }: Attempt): void {
   const session = sessionOf(client);
-  if (session === undefined) throw new ChannelError('http2', address, 'the server closed the connection at once');
+  if (session === undefined || session.destroyed)
+    throw new ChannelError('http2', address, 'the server closed the connection at once');
   // grpc-js gives connection and streams the same window; the connection's has to be out of the streams' way.
   session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   session.settings({ maxFrameSize: MAX_FRAME_BYTES });
+  windows?.attach(session);
   session.once('goaway', () => connection.goaway());
+  // Not the socket's event: grpc-js has to have heard of the loss, or the next call would still use the connection.
+  session.once('close', () => connection.broken());
   connection.established();
 }
 

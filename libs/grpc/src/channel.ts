@@ -1,5 +1,5 @@
 import { Metadata, status as Status } from '@grpc/grpc-js';
-import type { Client, ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { formatAddress, parseAddress } from './address.ts';
@@ -128,10 +128,10 @@ class Channel implements GrpcChannel {
     return undefined;
   }
 
-  /** The client to make a call on; undefined once the channel is closed, or while `connect()` is still at work. */
-  #client(): Client | undefined {
+  /** The attempt to make a call on; undefined once the channel is closed, or while `connect()` is still at work. */
+  #usable(): Attempt | undefined {
     if (this.#attempt === undefined && this.#connecting === undefined) this.#connectLazily();
-    return this.#closed ? undefined : this.#attempt?.client;
+    return this.#closed ? undefined : this.#attempt;
   }
 
   /** A call without `connect()`: grpc-js keeps it until the connection is made. */
@@ -158,9 +158,9 @@ class Channel implements GrpcChannel {
       maxMessageBytes: this.#options.maxMessageBytes ?? DEFAULTS.maxMessageBytes,
       queueLimitBytes: this.#options.queueLimitBytes ?? DEFAULTS.queueLimitBytes,
     };
-    const client = this.#client();
-    if (client === undefined) return new ByteCountedStream(closedSide(this.#peer(), CLOSED), codec);
-    const call = open(client, { path: method.path, encode: unchanged, decode: unchanged }, metadata);
+    const attempt = this.#usable();
+    if (attempt === undefined) return new ByteCountedStream(closedSide(this.#peer(), CLOSED), codec);
+    const call = open(attempt, { path: method.path, encode: unchanged, decode: unchanged }, metadata);
     return new ByteCountedStream(
       clientSide(call, () => this.#peer()),
       codec,
@@ -171,10 +171,10 @@ class Channel implements GrpcChannel {
     method: MethodDefinition<Out, In>,
     metadata?: Readonly<Record<string, string>>,
   ): ClientDuplexStream<Out, In> {
-    const client = this.#client();
-    if (client === undefined) throw new StatusError(Status.UNAVAILABLE, CLOSED);
+    const attempt = this.#usable();
+    if (attempt === undefined) throw new StatusError(Status.UNAVAILABLE, CLOSED);
     const codec = { path: method.path, encode: method.requestSerialize, decode: method.responseDeserialize };
-    return open(client, codec, metadata);
+    return open(attempt, codec, metadata);
   }
 
   unary<Request, Response>(
@@ -182,16 +182,23 @@ class Channel implements GrpcChannel {
     request: Request,
     deadlineMs: number,
   ): Promise<Response> {
-    const client = this.#client();
-    if (client === undefined) return Promise.reject(new StatusError(Status.UNAVAILABLE, CLOSED));
+    const attempt = this.#usable();
+    if (attempt === undefined) return Promise.reject(new StatusError(Status.UNAVAILABLE, CLOSED));
     const { path, requestSerialize, responseDeserialize } = method;
     const deadline = Date.now() + deadlineMs;
     return new Promise((resolve, reject) => {
-      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, (error, response) => {
-        if (error !== null) reject(new StatusError(error.code, error.details, { cause: error }));
-        else if (response === undefined) reject(new StatusError(Status.INTERNAL, 'no response'));
-        else resolve(response);
-      });
+      attempt.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        { deadline },
+        (error, response) => {
+          if (error !== null) reject(new StatusError(error.code, error.details, { cause: error }));
+          else if (response === undefined) reject(new StatusError(Status.INTERNAL, 'no response'));
+          else resolve(response);
+        },
+      );
     });
   }
 
@@ -224,7 +231,7 @@ interface OpenCodec<Out, In> {
 }
 
 function open<Out, In>(
-  client: Client,
+  { client, windows }: Attempt,
   { path, encode, decode }: OpenCodec<Out, In>,
   headers: Readonly<Record<string, string>> = {},
 ): ClientDuplexStream<Out, In> {
@@ -233,6 +240,8 @@ function open<Out, In>(
   const call = client.makeBidiStreamRequest(path, encode, decode, metadata);
   // Failure is told by 'status' as well; an 'error' that nobody listens to would end the process.
   call.on('error', () => undefined);
+  windows?.opened();
+  call.once('status', () => windows?.closed());
   // A cancel in the turn that opened the call overtakes the opening: grpc-js 1.14.7 then reports the end and opens the
   // HTTP/2 stream all the same, which nobody would ever close.
   const cancel = call.cancel.bind(call);

@@ -3,6 +3,7 @@ import type { experimental } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import type { ConnectionLoss, ConnectStage, StreamPeer, TlsSource } from './api.ts';
 import { addressOf, peerOf } from './peer.ts';
+import { SocketBridge } from './socket-bridge.ts';
 import { startTls } from './tls.ts';
 
 type SecureConnector = experimental.SecureConnector;
@@ -82,25 +83,21 @@ export class Connection {
     socket.on('error', (error) => {
       this.#failure = error;
     });
-    socket.once('close', () => {
-      if (this.#peer !== undefined) this.#broken();
-    });
     this.#socket = socket;
     this.#stage = 'http2';
-    return { socket, secure };
+    return { socket: new SocketBridge(socket), secure };
   }
 
-  #broken(): void {
+  /** The connection is gone, and grpc-js knows. */
+  broken(): void {
     const detail = this.#failure?.message ?? 'the connection was closed by the peer';
     this.#onLost({ kind: 'broken', detail });
   }
 
-  /** HTTP/2 is up: from now on the end of the connection is a loss. */
+  /** HTTP/2 is up. */
   established(): void {
     const socket = this.#socket;
-    if (socket === undefined) return;
-    this.#peer = peerOf(socket, addressOf(socket, 'unknown'));
-    if (socket.destroyed) this.#broken();
+    if (socket !== undefined) this.#peer = peerOf(socket, addressOf(socket, 'unknown'));
   }
 
   /** The server takes no new streams. */

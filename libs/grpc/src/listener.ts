@@ -2,8 +2,9 @@ import { createServer, Socket } from 'node:net';
 import type { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { formatAddress, parseAddress } from './address.ts';
-import type { ServerFault, TlsSource } from './api.ts';
-import { addressOf } from './peer.ts';
+import type { ServerFault, StreamPeer, TlsSource } from './api.ts';
+import { addressOf, peerOf } from './peer.ts';
+import { SocketBridge } from './socket-bridge.ts';
 import { createTlsServer, renewTlsServer } from './tls.ts';
 
 export interface ListenerOptions {
@@ -11,7 +12,7 @@ export interface ListenerOptions {
   readonly requireClientCertificate: boolean;
   readonly handshakeTimeoutMs: number;
   /** A connection that is ready for HTTP/2: plain, or TLS with its handshake done and its certificate verified. */
-  readonly onConnection: (connection: Duplex, address: string) => void;
+  readonly onConnection: (connection: Duplex, peer: StreamPeer) => void;
   readonly onFault: (fault: ServerFault) => void;
 }
 
@@ -68,7 +69,7 @@ export class Listener {
   #accept(connection: Duplex, address: string): void {
     connection.on('error', ignoreError);
     if (this.#stopped) connection.destroy();
-    else this.#options.onConnection(connection, address);
+    else this.#options.onConnection(new SocketBridge(connection), peerOf(connection, address));
   }
 
   /** See GrpcServer.listen. */

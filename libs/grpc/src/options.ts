@@ -1,6 +1,7 @@
 import type { ChannelOptions as GrpcOptions } from '@grpc/grpc-js';
 import type { ServerOptions as Http2Options } from 'node:http2';
 import type { ChannelOptions, ServerOptions } from './api.ts';
+import { WINDOW_POLICY } from './stream-windows.ts';
 
 /** Every option that is passed to grpc-js and to Node's HTTP/2, with its reason. grpc-js' own defaults are unlimited. */
 
@@ -10,8 +11,6 @@ const MIB = 1024 * KIB;
 export const DEFAULTS = {
   /** Carried frames hold 64 KiB; control messages are smaller. Twice that leaves room for large memberships. */
   maxMessageBytes: 128 * KIB,
-  /** 20 ms at 400 Mbit/s; also the bound on what one stopped reader can hold in memory. */
-  streamWindowBytes: MIB,
   maxConcurrentStreams: 1_000,
   queueLimitBytes: MIB,
   /** FAULTS control: slow handshakes are cut after this. */
@@ -60,7 +59,7 @@ export function channelGrpcOptions(options: ChannelOptions, authority: string): 
     'grpc.default_authority': authority,
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
-    'grpc-node.flow_control_window': options.streamWindowBytes ?? DEFAULTS.streamWindowBytes,
+    'grpc-node.flow_control_window': options.streamWindowBytes ?? WINDOW_POLICY.greatestBytes,
     // One TCP connection per channel: the global pool would give a second channel to the same balancer the first
     // one's connection, and discovery would never meet another proxy.
     'grpc.use_local_subchannel_pool': 1,
@@ -85,7 +84,7 @@ export function channelGrpcOptions(options: ChannelOptions, authority: string): 
 export function serverHttp2Options(options: ServerOptions): Http2Options {
   return {
     settings: {
-      initialWindowSize: options.streamWindowBytes ?? DEFAULTS.streamWindowBytes,
+      initialWindowSize: options.streamWindowBytes ?? WINDOW_POLICY.greatestBytes,
       maxFrameSize: MAX_FRAME_BYTES,
       maxConcurrentStreams: options.maxConcurrentStreams ?? DEFAULTS.maxConcurrentStreams,
       maxHeaderListSize: 8 * KIB,
@@ -98,8 +97,8 @@ export function serverHttp2Options(options: ServerOptions): Http2Options {
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 50,
     // Streams a peer may reset: a burst, then per second. Users who hang up are resets, too, and exceeding this ends the
-    // tunnel of all of them; an attack resets ten times as many.
+    // tunnel of all of them: the load that a proxy is built for is 200 dials a second. An attack resets thousands.
     streamResetBurst: 1_000,
-    streamResetRate: 1_000,
+    streamResetRate: 200,
   };
 }

@@ -5,29 +5,23 @@ import type { Http2Session } from 'node:http2';
 import type { StreamEnd, StreamPeer } from './api.ts';
 import { http2StreamOf } from './grpc-internals.ts';
 import type { StreamSide } from './message-stream.ts';
-import { addressOf, peerOf } from './peer.ts';
 
 /** How long a peer may leave our status unread, or its own direction open after it, before the stream is reset. */
 const CLOSE_GRACE_MS = 1_000;
 
-/** Reading a certificate costs 0.1 ms, and a tunnel opens thousands of streams on one session. */
+export const UNKNOWN_PEER: StreamPeer = { address: 'unknown', uris: [] };
+
 const peersBySession = new WeakMap<Http2Session, StreamPeer>();
 
-/** Names the address of an injected connection that has none of its own. */
-export function setSessionPeer(session: Http2Session, address: string): StreamPeer {
-  const peer = peerOf(session.socket, address);
+/** A certificate is read once per session: it costs 0.1 ms, and a tunnel opens thousands of streams. */
+export function setSessionPeer(session: Http2Session, peer: StreamPeer): void {
   peersBySession.set(session, peer);
-  return peer;
 }
 
 /** Who opened a call. */
 export function peerOfCall(call: object): StreamPeer {
   const { session } = http2StreamOf(call);
-  const known = session === undefined ? undefined : peersBySession.get(session);
-  if (known !== undefined) return known;
-  return session === undefined
-    ? { address: 'unknown', uris: [] }
-    : setSessionPeer(session, addressOf(session.socket, 'unknown'));
+  return (session === undefined ? undefined : peersBySession.get(session)) ?? UNKNOWN_PEER;
 }
 
 /**

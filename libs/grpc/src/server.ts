@@ -19,27 +19,30 @@ export function createServer(options: ServerOptions): GrpcServer {
 
   // grpc-js gets connections that are verified already, hence its insecure credentials.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const sessions = new Sessions(http2ServerOf(server), handshakeTimeoutMs, onFault);
+  const sessions = new Sessions(http2ServerOf(server), {
+    settingsTimeoutMs: handshakeTimeoutMs,
+    adaptWindows: options.streamWindowBytes === undefined,
+    onFault,
+  });
   const listener = new Listener({
     tls: options.tls,
     requireClientCertificate: options.requireClientCertificate ?? true,
     handshakeTimeoutMs,
-    onConnection: (connection, address) => sessions.start(address, () => injector.injectConnection(connection)),
+    onConnection: (connection, peer) => sessions.start(peer, () => injector.injectConnection(connection)),
     onFault,
   });
-  let closing: Promise<void> | undefined;
   return {
     listen: (address) => listener.listen(address),
     inject: (connection: Duplex, source?: string) => listener.inject(connection, source),
     setServing: (serving) => health.setServing(serving),
-    close: (limitMs) =>
-      (closing ??= (async () => {
-        listener.stop();
-        health.stop();
-        await sessions.finish(limitMs);
-        listener.destroyConnections();
-        server.forceShutdown();
-      })()),
+    // Each step may come again: whoever waits with a longer limit is overtaken by a shorter one.
+    async close(limitMs) {
+      listener.stop();
+      health.stop();
+      await sessions.finish(limitMs);
+      listener.destroyConnections();
+      server.forceShutdown();
+    },
   };
 }
 

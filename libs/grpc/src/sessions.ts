@@ -1,43 +1,53 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
-import type { ServerFault } from './api.ts';
+import type { ServerFault, StreamPeer } from './api.ts';
 import { CONNECTION_WINDOW_BYTES } from './options.ts';
-import { setSessionPeer } from './server-stream.ts';
+import { setSessionPeer, UNKNOWN_PEER } from './server-stream.ts';
+import { StreamWindows } from './stream-windows.ts';
+
+export interface SessionOptions {
+  /** Deadline for the peer's first settings. */
+  readonly settingsTimeoutMs: number;
+  /** Whether stream windows follow the number of streams. */
+  readonly adaptWindows: boolean;
+  readonly onFault: (fault: ServerFault) => void;
+}
 
 /** The HTTP/2 sessions of one server, from their start to their end. */
 export class Sessions {
   readonly #open = new Set<ServerHttp2Session>();
-  readonly #settingsTimeoutMs: number;
-  readonly #onFault: (fault: ServerFault) => void;
-  #starting = 'unknown';
+  readonly #options: SessionOptions;
+  #starting: StreamPeer = UNKNOWN_PEER;
 
-  constructor(http2Server: Http2Server, settingsTimeoutMs: number, onFault: (fault: ServerFault) => void) {
-    this.#settingsTimeoutMs = settingsTimeoutMs;
-    this.#onFault = onFault;
+  constructor(http2Server: Http2Server, options: SessionOptions) {
+    this.#options = options;
     http2Server.on('session', (session) => this.#prepare(session, this.#starting));
   }
 
-  /** Runs `start`, within which Node creates the session and emits it, and gives that session's peer an address. */
-  start(address: string, start: () => void): void {
-    this.#starting = address;
+  /** Runs `start`, within which Node creates the session and emits it, and says who is at its other end. */
+  start(peer: StreamPeer, start: () => void): void {
+    this.#starting = peer;
     start();
-    this.#starting = 'unknown';
+    this.#starting = UNKNOWN_PEER;
   }
 
-  #prepare(session: ServerHttp2Session, where: string): void {
-    setSessionPeer(session, where);
+  #prepare(session: ServerHttp2Session, peer: StreamPeer): void {
+    const where = peer.address;
+    const { settingsTimeoutMs, onFault } = this.#options;
+    setSessionPeer(session, peer);
     this.#open.add(session);
     // Settings give windows to streams only; the connection's own is raised by a WINDOW_UPDATE.
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    if (this.#options.adaptWindows) adaptWindows(session);
     const silent = setTimeout(() => {
-      this.#onFault({ kind: 'session', where, cause: new Error('no HTTP/2 settings before the deadline') });
+      onFault({ kind: 'session', where, cause: new Error('no HTTP/2 settings before the deadline') });
       session.destroy();
-    }, this.#settingsTimeoutMs);
+    }, settingsTimeoutMs);
     session.once('remoteSettings', () => clearTimeout(silent));
     session.once('close', () => {
       clearTimeout(silent);
       this.#open.delete(session);
     });
-    session.on('error', (cause) => this.#onFault({ kind: 'session', where, cause }));
+    session.on('error', (cause) => onFault({ kind: 'session', where, cause }));
   }
 
   /**
@@ -55,4 +65,13 @@ export class Sessions {
     clearTimeout(timer);
     for (const session of this.#open) session.destroy();
   }
+}
+
+function adaptWindows(session: ServerHttp2Session): void {
+  const windows = new StreamWindows();
+  windows.attach(session);
+  session.on('stream', (stream) => {
+    windows.opened();
+    stream.once('close', () => windows.closed());
+  });
 }

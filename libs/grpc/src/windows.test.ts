@@ -10,6 +10,7 @@ import { addHttp2Options, http2ServerOf, http2StreamOf } from './grpc-internals.
 import { createChannel, handleDuplex } from './index.ts';
 import type { GrpcChannel } from './index.ts';
 import { Echo } from './testing/echo.ts';
+import { nextWindow, WINDOW_POLICY } from './stream-windows.ts';
 import { startServer } from './testing/pair.ts';
 import { slowLink } from './testing/slow-link.ts';
 import type { LinkDirection } from './testing/slow-link.ts';
@@ -75,6 +76,37 @@ test('a client grants each stream the window it was configured with, and all of 
   for (let open = 0; open < 3; open += 1) await ready(channel);
   const bytes = await inFlight(link.toClient, link.toServer, () => calls.forEach((call) => flood(call, 2 * MIB)));
   assert.ok(bytes > 2.9 * MIB && bytes < 3 * MIB * FRAMING, `${bytes} bytes in flight on three streams`);
+});
+
+test('a lone stream gets a large window, many streams get small ones', async (t) => {
+  const { port } = await startServer(t, { tls: undefined, services: [greet] });
+  const link = await slowLink(t, port);
+  const channel = await plainChannel(t, link.address);
+  const lone = await ready(channel);
+  const alone = await inFlight(link.toServer, link.toClient, () => flood(lone, 6 * MIB));
+  assert.ok(alone > 3.9 * MIB && alone < 4 * MIB * FRAMING, `${alone} bytes in flight on a lone stream`);
+  link.toClient.release();
+  await link.toServer.quiet();
+  const many: ClientDuplexStream<Buffer, Buffer>[] = [];
+  for (let open = 0; open < 80; open += 1) many.push(await ready(channel));
+  const crowd = await inFlight(link.toServer, link.toClient, () => many.forEach((call) => flood(call, MIB)));
+  assert.ok(crowd > 19 * MIB && crowd < 20 * MIB * FRAMING, `${crowd} bytes in flight on 80 streams`);
+});
+
+test('the window follows the number of streams, with slack against streams that come and go', () => {
+  const walk = (counts: readonly number[]): readonly number[] => {
+    let window: number = WINDOW_POLICY.greatestBytes;
+    return counts.map((streams) => (window = nextWindow(streams, window)) / 1024);
+  };
+  assert.deepEqual(
+    walk([0, 1, 4, 5, 8, 9, 16, 17, 33, 1_000]),
+    [4096, 4096, 4096, 2048, 2048, 1024, 1024, 512, 256, 256],
+  );
+  assert.deepEqual(
+    walk([1_000, 33, 17, 16, 15, 9, 8, 5, 4, 2, 1]),
+    [256, 256, 256, 512, 512, 512, 1024, 1024, 2048, 4096, 4096],
+  );
+  assert.deepEqual(walk([5, 4, 5, 4, 3, 4, 5]), [2048, 2048, 2048, 2048, 2048, 2048, 2048]);
 });
 
 test('an unpatched grpc-js server keeps 65,535 bytes for everything: a sixteenth of ours', async (t) => {

@@ -1,3 +1,5 @@
+import type { EventEmitter } from 'node:events';
+
 /** Waits for something that has to happen. @throws Error naming it when it does not happen in time. */
 export async function within<T>(promise: Promise<T>, what: string, limitMs = 5_000): Promise<T> {
   const late = Promise.withResolvers<never>();
@@ -7,4 +9,11 @@ export async function within<T>(promise: Promise<T>, what: string, limitMs = 5_0
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Resolves with the first argument of an event; unlike `once` of node:events, an 'error' before it changes nothing. */
+export function occurs(emitter: EventEmitter, event: string): Promise<unknown> {
+  return new Promise((resolve) => {
+    emitter.once(event, resolve);
+  });
 }

@@ -28,16 +28,23 @@ export interface ServerUnderTest {
   readonly server: GrpcServer;
   readonly port: number;
   readonly address: string;
-  readonly faults: ServerFault[];
+  readonly faults: readonly ServerFault[];
+  /** The first of them. */
+  readonly firstFault: Promise<ServerFault>;
 }
 
 /** Listens on loopback until the test ends. */
 export async function startServer(t: TestContext, options: ServerOptions): Promise<ServerUnderTest> {
   const faults: ServerFault[] = [];
-  const server = createServer({ ...options, onError: (fault) => faults.push(fault) });
+  const firstFault = Promise.withResolvers<ServerFault>();
+  const onError = (fault: ServerFault): void => {
+    faults.push(fault);
+    firstFault.resolve(fault);
+  };
+  const server = createServer({ ...options, onError });
   const port = await server.listen('127.0.0.1:0');
   t.after(() => server.close(0));
-  return { server, port, address: `127.0.0.1:${port}`, faults };
+  return { server, port, address: `127.0.0.1:${port}`, faults, firstFault: firstFault.promise };
 }
 
 /** Connected until the test ends. */
