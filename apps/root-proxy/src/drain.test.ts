@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, beforeEach, test } from 'node:test';
+import { firstOnly, roundRobin } from './testing/balancer.ts';
 import { RawClient } from './testing/raw-client.ts';
 import { claimedBy, connectThrough, eventually, World } from './testing/world.ts';
 
@@ -48,4 +49,29 @@ test('a proxy without tunnels and connections leaves at once', async () => {
   const startedAt = performance.now();
   await proxy.stop();
   assert.ok(performance.now() - startedAt < 2_000);
+});
+
+test('tunnels that a draining proxy relays find another way, and what they carry finishes first', async () => {
+  world.balancer.policy = firstOnly;
+  const [p1, p2] = [await world.proxy('p1', { drain: { spreadMs: 10, deadlineMs: 20_000 } }), await world.proxy('p2')];
+  const agent = await world.agent('berlin', 'a1');
+  await eventually('both are claimed', () => claimedBy(p1, 'a1') && claimedBy(p2, 'a1'));
+  assert.equal(p1.status().relays, 1);
+  const { client } = await connectThrough(p2.ports.frontDoor, 'web.berlin:80');
+  world.balancer.policy = roundRobin;
+  world.balancer.backends = [p2.ports.tunnel];
+  const stopped = p1.stop();
+  await eventually(
+    'p2 knows that p1 leaves',
+    () => p2.log.some((line) => line.event === 'tunnel.closed') || p1.status().root.draining,
+  );
+  client.say('still served');
+  await client.hears('still served');
+  client.socket.end();
+  assert.ok((await client.closes()).endsWith('still served'));
+  await stopped;
+  await eventually('p2 has a direct tunnel', () =>
+    agent.status().entries.some(({ proxy, state, via }) => proxy === 'p2' && state === 'claimed' && via === undefined),
+  );
+  assert.ok(p2.log.some((line) => line.event === 'tunnel.closed' && line['cause'] === 'relay-leaving'));
 });

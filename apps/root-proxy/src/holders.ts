@@ -20,3 +20,9 @@ export function allHolders(view: RegistryView, self: string): ReadonlyMap<string
 export function peerAddresses(view: RegistryView): readonly PeerAddress[] {
   return view.members().map(({ record, peerAddress }) => ({ proxy: record.id, address: peerAddress }));
 }
+
+/** Names of the members that are about to stop. */
+export function drainingMembers(view: RegistryView): ReadonlySet<string> {
+  const draining = view.members().filter(({ record }) => record.state === 'draining');
+  return new Set(draining.map(({ record }) => record.id));
+}

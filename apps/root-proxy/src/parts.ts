@@ -13,7 +13,7 @@ import { FrontDoor } from './front-door/door.ts';
 import { FrontDoorServer } from './front-door/server.ts';
 import { accessServices, peerServices, tunnelServices } from './handlers/services.ts';
 import type { ServicePorts } from './handlers/services.ts';
-import { allHolders, holdersOf, peerAddresses } from './holders.ts';
+import { allHolders, drainingMembers, holdersOf, peerAddresses } from './holders.ts';
 import { Journal } from './journal.ts';
 import { Overview } from './overview.ts';
 import { Peers } from './peers/peers.ts';
@@ -144,6 +144,7 @@ function makeLink(context: Context, parts: Pick<Parts, 'plane' | 'dials' | 'peer
       viewChanged: (view, leaves) => {
         if (leaves === undefined) {
           peers.replace(peerAddresses(view));
+          plane.relaysLeaving(drainingMembers(view));
           dials.holdersViewed(allHolders(view, proxy));
           return;
         }

@@ -27,7 +27,10 @@ export async function drainAndStop(
   for (const server of Object.values(servers)) server.setServing(false);
   // Takes no new users; the deadline of the connections comes first.
   void servers.access.close(drain.deadlineMs + LEAVE_MS);
-  await withDeadline(Promise.all([plane.drain(drain.spreadMs, drain.deadlineMs), dials.idle()]), drain.deadlineMs);
+  await withDeadline(
+    Promise.all([plane.drain(drain.spreadMs, drain.deadlineMs), dials.idle(), relays.idle()]),
+    drain.deadlineMs,
+  );
   const cut = dials.openConnections;
   dials.abortAll('drain-deadline', 'the root proxy stops and the time to finish is over');
   plane.stop();

@@ -17,6 +17,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 export class Relays {
   readonly #ports: RelayPorts;
   readonly #open = new Set<Carried>();
+  #whenIdle: (() => void)[] = [];
 
   constructor(ports: RelayPorts) {
     this.#ports = ports;
@@ -44,7 +45,14 @@ export class Relays {
     this.#open.add(carried);
     const end = await carried.closed;
     this.#open.delete(carried);
+    if (this.#open.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     this.#ports.ended(proxy, source, end);
+  }
+
+  /** Resolves when nothing is relayed. */
+  idle(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
   /** Resets all of them: the agents dial again, and elsewhere. */

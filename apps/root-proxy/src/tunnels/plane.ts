@@ -28,6 +28,7 @@ import type { ClaimAnswer } from '../registry/messages.ts';
 import type { TunnelConnection } from '../relay/connections.ts';
 import { gossipToWire } from './gossip.ts';
 import { checkHello } from './hello.ts';
+import { LeavingRelays } from './leaving-relays.ts';
 import type { AcceptedHello } from './hello.ts';
 import { Tunnel } from './tunnel.ts';
 import type { AgentMessage, ControlStream, TunnelEnd } from './tunnel.ts';
@@ -93,6 +94,7 @@ export class TunnelPlane {
   readonly #tunnels = new Map<string, Tunnel>();
   /** By the label of their connection, for Carry. */
   readonly #byConnection = new Map<string, Tunnel>();
+  readonly #leavingRelays: LeavingRelays;
   readonly #drained = Promise.withResolvers<void>();
 
   constructor(options: PlaneOptions, ports: PlanePorts) {
@@ -100,6 +102,7 @@ export class TunnelPlane {
     this.#ports = ports;
     this.#core = new RootDiscovery({ ...defaultRootConfig(options.proxy), ...options.root }, options.random, now());
     this.#driver = new Driver(this.#core, (effect) => this.#perform(effect));
+    this.#leavingRelays = new LeavingRelays(ports.dials, () => this.#tunnels.values());
   }
 
   status(): RootStatus {
@@ -134,6 +137,11 @@ export class TunnelPlane {
     this.#driver.feed(answer);
   }
 
+  /** Which root proxies drain: tunnels that they relay are moved off them. */
+  relaysLeaving(proxies: ReadonlySet<string>): void {
+    this.#leavingRelays.set(proxies);
+  }
+
   /** Announces that this proxy is about to stop. Resolves when every tunnel has gone, at the deadline at the latest. */
   drain(spreadMs: number, deadlineMs: number): Promise<void> {
     this.#driver.feed({ type: 'drainRequested', spreadMs, deadlineMs });
@@ -142,6 +150,7 @@ export class TunnelPlane {
 
   /** Ends every tunnel with GOODBYE. */
   stop(): void {
+    this.#leavingRelays.stop();
     for (const tunnel of [...this.#tunnels.values()])
       tunnel.goodbye(Reason.REASON_SHUTDOWN, 'shutdown', 'the root proxy stops');
     this.#driver.stop();
