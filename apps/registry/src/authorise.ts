@@ -11,6 +11,9 @@ export function authoriseProxies(domain: string): Authorise {
     const identity = parseIdentity(peer.uris, domain);
     if (identity.kind === 'problem') return { kind: 'denied', detail: identity.detail };
     if (identity.kind === 'proxy') return { kind: 'proxy', proxy: identity.proxy };
-    return { kind: 'denied', detail: `the certificate is that of ${describeIdentity(identity)}; only root proxies have sessions` };
+    return {
+      kind: 'denied',
+      detail: `the certificate is that of ${describeIdentity(identity)}; only root proxies have sessions`,
+    };
   };
 }

@@ -55,7 +55,11 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
     const tls = ports.tls ?? openTls(settings, telemetry, closers);
     const embedded = await openEmbedded(settings);
     if (embedded !== undefined) closers.push(() => embedded.close());
-    const replica = new Replica({ ...storeOf(settings, embedded), ...observer.hooks, config: coreConfig(settings, embedded, ports) });
+    const replica = new Replica({
+      ...storeOf(settings, embedded),
+      ...observer.hooks,
+      config: coreConfig(settings, embedded, ports),
+    });
     closers.unshift(() => replica.kill());
     const server = createServer({
       tls,
@@ -134,7 +138,10 @@ function storeName(settings: RegistrySettings, embedded: EtcdServer | undefined)
   return endpointsOf(settings, embedded).join(', ');
 }
 
-function storeOf(settings: RegistrySettings, embedded: EtcdServer | undefined): Pick<ConstructorParameters<typeof Replica>[0], 'endpoints' | 'tls'> {
+function storeOf(
+  settings: RegistrySettings,
+  embedded: EtcdServer | undefined,
+): Pick<ConstructorParameters<typeof Replica>[0], 'endpoints' | 'tls'> {
   const endpoints = endpointsOf(settings, embedded);
   const files = settings.store.kind === 'etcd' ? settings.store.tls : undefined;
   if (files === undefined) return { endpoints };
@@ -142,7 +149,11 @@ function storeOf(settings: RegistrySettings, embedded: EtcdServer | undefined): 
   const pem = (path: string): string => readFileSync(path, 'utf8');
   return {
     endpoints,
-    tls: { ca: pem(files.ca), ...(cert === undefined ? {} : { cert: pem(cert) }), ...(key === undefined ? {} : { key: pem(key) }) },
+    tls: {
+      ca: pem(files.ca),
+      ...(cert === undefined ? {} : { cert: pem(cert) }),
+      ...(key === undefined ? {} : { key: pem(key) }),
+    },
   };
 }
 

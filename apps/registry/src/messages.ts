@@ -1,4 +1,12 @@
-import type { RefusalCode, SessionReply, SessionRequest, View, ViewClaim, ViewDelta, ViewMember } from '@xylem/membership';
+import type {
+  RefusalCode,
+  SessionReply,
+  SessionRequest,
+  View,
+  ViewClaim,
+  ViewDelta,
+  ViewMember,
+} from '@xylem/membership';
 import { registry, tunnel } from '@xylem/wire';
 
 /** Between xylem.registry.v1 and the core's messages. */

@@ -33,7 +33,10 @@ export class Observer {
     const { metrics } = this.#telemetry;
     this.#server = server;
     server.setServing(this.#ready);
-    metrics.observe(METRIC.sessions, () => replica.status().sessions.filter(({ state }) => state === 'attached').length);
+    metrics.observe(
+      METRIC.sessions,
+      () => replica.status().sessions.filter(({ state }) => state === 'attached').length,
+    );
     metrics.observe(METRIC.members, () => replica.status().members);
     metrics.observe(METRIC.viewRevision, () => Number(replica.status().stamp?.revision ?? 0n));
     metrics.observe(METRIC.storeReachable, () => (replica.status().ready ? 1 : 0));
@@ -86,7 +89,10 @@ export class Observer {
         metrics.counter(METRIC.watchRestarts, { cause: 'relisted' }).add();
         return log.info(EVENT.watchRestarted, { detail: report.why });
       case 'malformedRecord':
-        return log.error(EVENT.internalError, { where: report.key, detail: 'the record cannot be read and counts as absent' });
+        return log.error(EVENT.internalError, {
+          where: report.key,
+          detail: 'the record cannot be read and counts as absent',
+        });
     }
   }
 

@@ -25,7 +25,10 @@ class Registry {
   readonly #waiting = new Set<() => void>();
 
   constructor(t: TestContext, args: readonly string[]) {
-    const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } });
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'] },
+    });
     this.#child = child;
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;
@@ -74,19 +77,39 @@ async function credentials(t: TestContext): Promise<readonly string[]> {
   return [...flags, '--id=r1', '--listen=127.0.0.1:0', '--ops-listen=127.0.0.1:0'];
 }
 
-test('every mistake in the configuration is listed with its key, and the exit status is 2', { timeout: 30_000 }, async (t) => {
-  const registry = new Registry(t, ['--id', 'R 1', '--listen', 'nowhere', '--store-kind', 'etcd', '--store-endpoints', 'etcd:2379', '--lease-ttl-ms', '5']);
-  const { code, stdout, stderr } = await registry.ended;
-  assert.deepEqual([code, stdout], [2, '']);
-  for (const key of ['id', 'listen', 'store.endpoints', 'leaseTtlMs', 'tls.ca', 'tls.cert', 'tls.key']) {
-    assert.match(stderr, new RegExp(`^.*${key.replace('.', '\\.')}.*$`, 'm'));
-  }
-  assert.match(stderr, /"etcd:2379" is not an etcd endpoint; write http:\/\/host:port or https:\/\/host:port/);
-});
+test(
+  'every mistake in the configuration is listed with its key, and the exit status is 2',
+  { timeout: 30_000 },
+  async (t) => {
+    const registry = new Registry(t, [
+      '--id',
+      'R 1',
+      '--listen',
+      'nowhere',
+      '--store-kind',
+      'etcd',
+      '--store-endpoints',
+      'etcd:2379',
+      '--lease-ttl-ms',
+      '5',
+    ]);
+    const { code, stdout, stderr } = await registry.ended;
+    assert.deepEqual([code, stdout], [2, '']);
+    for (const key of ['id', 'listen', 'store.endpoints', 'leaseTtlMs', 'tls.ca', 'tls.cert', 'tls.key']) {
+      assert.match(stderr, new RegExp(`^.*${key.replace('.', '\\.')}.*$`, 'm'));
+    }
+    assert.match(stderr, /"etcd:2379" is not an etcd endpoint; write http:\/\/host:port or https:\/\/host:port/);
+  },
+);
 
 test('serves with the embedded store until SIGTERM, then ends in order', { timeout: 30_000 }, async (t) => {
   const flags = await credentials(t);
-  const registry = new Registry(t, [...flags, '--store-kind=embedded', `--store-data-dir=${await folder(t)}`, '--store-listen=127.0.0.1:0']);
+  const registry = new Registry(t, [
+    ...flags,
+    '--store-kind=embedded',
+    `--store-data-dir=${await folder(t)}`,
+    '--store-listen=127.0.0.1:0',
+  ]);
   await registry.logged('store.recovered');
   registry.signal('SIGTERM');
   const { code, stdout, stderr } = await registry.ended;
@@ -117,7 +140,12 @@ test('a store file that cannot be used is named', { timeout: 30_000 }, async (t)
   const file = join(directory, 'file');
   await writeFile(file, 'not a folder');
   const flags = await credentials(t);
-  const registry = new Registry(t, [...flags, '--store-kind=embedded', `--store-data-dir=${file}`, '--store-listen=127.0.0.1:0']);
+  const registry = new Registry(t, [
+    ...flags,
+    '--store-kind=embedded',
+    `--store-data-dir=${file}`,
+    '--store-listen=127.0.0.1:0',
+  ]);
   const { code, stderr } = await registry.ended;
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`^xylem-registry: .*${file}.*\n$`));

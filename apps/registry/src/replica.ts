@@ -134,7 +134,8 @@ export class Replica {
   }
 
   #perform(): void {
-    for (let effect = this.#core.pollEffect(); effect !== undefined; effect = this.#core.pollEffect()) this.#run(effect);
+    for (let effect = this.#core.pollEffect(); effect !== undefined; effect = this.#core.pollEffect())
+      this.#run(effect);
   }
 
   #run(effect: RegistryEffect): void {

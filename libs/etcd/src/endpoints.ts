@@ -34,7 +34,8 @@ export function parseEndpoints(urls: readonly string[]): readonly Endpoint[] {
     schemes.add(scheme);
     return { url, target: `${host}:${port}` };
   });
-  if (schemes.size > 1) throw new RangeError('etcd endpoints: all http or all https, so that no password or key goes in the clear');
+  if (schemes.size > 1)
+    throw new RangeError('etcd endpoints: all http or all https, so that no password or key goes in the clear');
   return endpoints;
 }
 

@@ -24,7 +24,12 @@ test('transactions compare, write and read in one revision', { timeout: 30_000 }
   const { store } = recorder(t, [etcd.endpoint]);
   const acquire = (value: string): Promise<StoreOutcome> =>
     store.run(
-      { type: 'txn', compares: [{ key: A, target: 'create', equals: 0n }], success: [put(A, value)], failure: [{ type: 'get', key: A }] },
+      {
+        type: 'txn',
+        compares: [{ key: A, target: 'create', equals: 0n }],
+        success: [put(A, value)],
+        failure: [{ type: 'get', key: A }],
+      },
       2_000,
     );
   const first = doneOf(await acquire('one'));
@@ -37,7 +42,12 @@ test('transactions compare, write and read in one revision', { timeout: 30_000 }
     modRevision: first.header.revision,
     lease: 0n,
   });
-  const byValue = { type: 'txn', compares: [{ key: A, target: 'value', equals: 'one' }], success: [{ type: 'delete', key: A }], failure: [] } as const;
+  const byValue = {
+    type: 'txn',
+    compares: [{ key: A, target: 'value', equals: 'one' }],
+    success: [{ type: 'delete', key: A }],
+    failure: [],
+  } as const;
   assert.equal(resultOf(await store.run(byValue, 2_000), 'txn').succeeded, true);
   assert.deepEqual(resultOf(await store.run(ALL, 2_000), 'range').kvs, []);
 });
@@ -51,50 +61,67 @@ test('lists come in pages as of one revision', { timeout: 30_000 }, async (t) =>
   await client.write(put('/xylem/v1/d', 'later'));
   const page = { ...ALL, key: '/xylem/v1/b\0', revision: first.header.revision, limit: 2 };
   const rest = resultOf(await client.store.run(page, 2_000), 'range');
-  assert.deepEqual([first.result.type === 'range' && first.result.more, rest.more, rest.kvs.map(({ key }) => key)], [true, false, ['/xylem/v1/c']]);
+  assert.deepEqual(
+    [first.result.type === 'range' && first.result.more, rest.more, rest.kvs.map(({ key }) => key)],
+    [true, false, ['/xylem/v1/c']],
+  );
   await etcdctl(etcd.endpoint, ['compact', `${first.header.revision + 1n}`]);
   const gone = await client.store.run(page, 2_000);
   assert.deepEqual(gone.status === 'failed' && gone.cause, 'compacted');
 });
 
-test('a lease takes its keys with it, and a key cannot be put under one that is gone', { timeout: 30_000 }, async (t) => {
-  const etcd = await startEtcd();
-  t.after(() => etcd.dispose());
-  const client = recorder(t, [etcd.endpoint]);
-  const granted = resultOf(await client.store.run({ type: 'leaseGrant', ttlMs: 10_000 }, 2_000), 'leaseGrant');
-  assert.equal(granted.ttlMs, 10_000);
-  await client.write(put(A, 'x', granted.lease), put('/xylem/v1/b', 'y', granted.lease));
-  resultOf(await client.store.run({ type: 'leaseRevoke', lease: granted.lease }, 2_000), 'leaseRevoke');
-  assert.deepEqual(resultOf(await client.store.run(ALL, 2_000), 'range').kvs, []);
-  const again = await client.store.run({ type: 'leaseRevoke', lease: granted.lease }, 2_000);
-  const late = await client.store.run({ type: 'txn', compares: [], success: [put(A, 'x', granted.lease)], failure: [] }, 2_000);
-  for (const outcome of [again, late]) assert.equal(outcome.status === 'failed' && outcome.cause, 'lease-not-found');
-});
+test(
+  'a lease takes its keys with it, and a key cannot be put under one that is gone',
+  { timeout: 30_000 },
+  async (t) => {
+    const etcd = await startEtcd();
+    t.after(() => etcd.dispose());
+    const client = recorder(t, [etcd.endpoint]);
+    const granted = resultOf(await client.store.run({ type: 'leaseGrant', ttlMs: 10_000 }, 2_000), 'leaseGrant');
+    assert.equal(granted.ttlMs, 10_000);
+    await client.write(put(A, 'x', granted.lease), put('/xylem/v1/b', 'y', granted.lease));
+    resultOf(await client.store.run({ type: 'leaseRevoke', lease: granted.lease }, 2_000), 'leaseRevoke');
+    assert.deepEqual(resultOf(await client.store.run(ALL, 2_000), 'range').kvs, []);
+    const again = await client.store.run({ type: 'leaseRevoke', lease: granted.lease }, 2_000);
+    const late = await client.store.run(
+      { type: 'txn', compares: [], success: [put(A, 'x', granted.lease)], failure: [] },
+      2_000,
+    );
+    for (const outcome of [again, late]) assert.equal(outcome.status === 'failed' && outcome.cause, 'lease-not-found');
+  },
+);
 
-test('nobody listening is a certain failure, a store that stands still an unknown outcome, both in time', { timeout: 30_000 }, async (t) => {
-  const etcd = await startEtcd();
-  t.after(() => etcd.dispose());
-  const { store } = recorder(t, [etcd.endpoint]);
-  const write = { type: 'txn', compares: [], success: [put(A, 'x')], failure: [] } as const;
-  doneOf(await store.run(write, 2_000));
+test(
+  'nobody listening is a certain failure, a store that stands still an unknown outcome, both in time',
+  { timeout: 30_000 },
+  async (t) => {
+    const etcd = await startEtcd();
+    t.after(() => etcd.dispose());
+    const { store } = recorder(t, [etcd.endpoint]);
+    const write = { type: 'txn', compares: [], success: [put(A, 'x')], failure: [] } as const;
+    doneOf(await store.run(write, 2_000));
 
-  etcd.stop();
-  const startedAt = performance.now();
-  const stopped = await store.run(write, 500);
-  assert.equal(stopped.status, 'unknown');
-  assert.ok(performance.now() - startedAt < 900, `${performance.now() - startedAt} ms`);
-  etcd.resume();
-  doneOf(await store.run(write, 2_000));
+    etcd.stop();
+    const startedAt = performance.now();
+    const stopped = await store.run(write, 500);
+    assert.equal(stopped.status, 'unknown');
+    assert.ok(performance.now() - startedAt < 900, `${performance.now() - startedAt} ms`);
+    etcd.resume();
+    doneOf(await store.run(write, 2_000));
 
-  await etcd.kill();
-  const killed = await store.run(write, 1_000);
-  const refused = await store.run(write, 1_000);
-  assert.notEqual(killed.status, 'done');
-  assert.deepEqual(refused.status === 'failed' && refused.cause, 'unavailable');
-  assert.match(refused.status === 'failed' ? refused.detail : '', new RegExp(`^${etcd.endpoint}: connect ECONNREFUSED 127.0.0.1:${etcd.port}$`));
-  await etcd.restart();
-  doneOf(await store.run(write, 2_000));
-});
+    await etcd.kill();
+    const killed = await store.run(write, 1_000);
+    const refused = await store.run(write, 1_000);
+    assert.notEqual(killed.status, 'done');
+    assert.deepEqual(refused.status === 'failed' && refused.cause, 'unavailable');
+    assert.match(
+      refused.status === 'failed' ? refused.detail : '',
+      new RegExp(`^${etcd.endpoint}: connect ECONNREFUSED 127.0.0.1:${etcd.port}$`),
+    );
+    await etcd.restart();
+    doneOf(await store.run(write, 2_000));
+  },
+);
 
 test('a host that answers nothing at all was never sent anything', { timeout: 30_000 }, async (t) => {
   const sockets = new Set<Socket>();
@@ -122,7 +149,8 @@ test('goes on with the next member when one is killed or stands still', { timeou
   first?.stop();
   const answered = async (withinMs: number): Promise<number> => {
     const startedAt = performance.now();
-    while ((await store.run(write, 1_000)).status !== 'done') assert.ok(performance.now() - startedAt < withinMs, 'no member answered in time');
+    while ((await store.run(write, 1_000)).status !== 'done')
+      assert.ok(performance.now() - startedAt < withinMs, 'no member answered in time');
     return performance.now() - startedAt;
   };
   t.diagnostic(`answered ${Math.round(await answered(8_000))} ms after a member was stopped`);
@@ -147,7 +175,10 @@ test('only what etcd certainly did not do counts as failed', () => {
   assert.equal(kind('14 UNAVAILABLE: read ECONNRESET'), 'unknown');
   assert.equal(kind('14 UNAVAILABLE: etcdserver: request timed out'), 'unknown');
   assert.equal(kind('14 UNAVAILABLE: etcdserver: leader changed'), 'unknown');
-  assert.equal(kind('4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,LB pick: 0.001s,remote_addr=127.0.0.1:1'), 'unknown');
+  assert.equal(
+    kind('4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,LB pick: 0.001s,remote_addr=127.0.0.1:1'),
+    'unknown',
+  );
   assert.equal(kind('4 DEADLINE_EXCEEDED: Deadline exceeded after 0.5s,Waiting for LB pick'), 'unavailable');
   assert.equal(kind('8 RESOURCE_EXHAUSTED: etcdserver: mvcc: database space exceeded'), 'no-space');
   assert.equal(kind('8 RESOURCE_EXHAUSTED: etcdserver: too many requests'), 'unavailable');

@@ -26,7 +26,8 @@ export class StoreRequests {
   async run(operation: StoreOperation, timeoutMs: number): Promise<StoreOutcome> {
     const { index, current } = this.#ring;
     const client = this.#clients[index];
-    if (client === undefined || this.#closed) return { status: 'failed', cause: 'unavailable', detail: 'the store client is closed' };
+    if (client === undefined || this.#closed)
+      return { status: 'failed', cause: 'unavailable', detail: 'the store client is closed' };
     try {
       const done = await execute(client, operation, { deadline: Date.now() + timeoutMs });
       return { status: 'done', ...done };

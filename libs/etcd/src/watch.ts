@@ -68,7 +68,8 @@ export class StoreWatch {
     if (this.#ended) return;
     this.#heardAt = this.#options.now();
     if (response.compactRevision !== 0n) return this.#end({ kind: 'compacted' });
-    if (response.canceled) return this.#end({ kind: 'lost', detail: response.cancelReason || 'the store cancelled the watch' });
+    if (response.canceled)
+      return this.#end({ kind: 'lost', detail: response.cancelReason || 'the store cancelled the watch' });
     if (response.created) this.#options.onOpened();
     if (response.events.length === 0) return;
     this.#parts.push(...response.events);
@@ -76,7 +77,8 @@ export class StoreWatch {
     const events = this.#parts.flatMap((event) => storeEvent(event) ?? []);
     this.#parts = [];
     const last = events.at(-1);
-    if (last !== undefined) this.#options.onEvents(events, last.type === 'put' ? last.kv.modRevision : last.modRevision);
+    if (last !== undefined)
+      this.#options.onEvents(events, last.type === 'put' ? last.kv.modRevision : last.modRevision);
   }
 
   #checkAlive(): void {

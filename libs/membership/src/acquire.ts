@@ -133,8 +133,14 @@ export class Acquires {
   #stale(grant: Grant, pending: Pending): void {
     if (!this.#parts.pending.finish(grant.session, pending)) return;
     this.#parts.reactor.count('claimsStale');
-    this.#send(grant, { code: 'stale-incarnation', detail: `proxy ${grant.slot.proxy} is no member with this incarnation` });
-    this.#parts.sessions.evict(grant.session, 'the member record is gone: its lease lapsed or another instance replaced it');
+    this.#send(grant, {
+      code: 'stale-incarnation',
+      detail: `proxy ${grant.slot.proxy} is no member with this incarnation`,
+    });
+    this.#parts.sessions.evict(
+      grant.session,
+      'the member record is gone: its lease lapsed or another instance replaced it',
+    );
   }
 
   #unavailable(grant: Grant, detail: string): void {

@@ -38,7 +38,12 @@ export class Departures {
       session,
       'leave',
       (pending) => this.#remove(session, attached, pending),
-      () => this.#parts.sessions.end(session, 'store-unavailable', 'the member record could not be removed; it lapses with its lease'),
+      () =>
+        this.#parts.sessions.end(
+          session,
+          'store-unavailable',
+          'the member record could not be removed; it lapses with its lease',
+        ),
     );
   }
 

@@ -26,7 +26,8 @@ export function checkHello(hello: Hello, identity: SessionIdentity): CheckedHell
     };
   }
   const { proxy, instanceNonce: nonce, peerAddress, tunnelAddress, generation, software, incarnation } = hello;
-  if (!isProxyId(proxy)) return invalid(`proxy ${quote(proxy)}: a name is 1 to 63 of a-z, 0-9 and -, and neither starts nor ends with -`);
+  if (!isProxyId(proxy))
+    return invalid(`proxy ${quote(proxy)}: a name is 1 to 63 of a-z, 0-9 and -, and neither starts nor ends with -`);
   if (identity.kind === 'denied') return { code: 'denied', detail: `proxy ${proxy}: ${identity.detail}` };
   if (identity.proxy !== proxy) {
     return { code: 'denied', detail: `proxy ${proxy}: the certificate is for proxy ${identity.proxy}` };
@@ -37,7 +38,17 @@ export function checkHello(hello: Hello, identity: SessionIdentity): CheckedHell
   if (!SOFTWARE.test(software)) return invalid('software: at most 128 printable ASCII characters');
   const newestStamp = newest(hello.newestStamp, incarnation);
   if (newestStamp !== undefined && newestStamp.epoch > MAX_TOLD_EPOCH) return invalid('newest_stamp: no such epoch');
-  return { version: PROTOCOL_VERSION, proxy, nonce, peerAddress, tunnelAddress, generation, software, incarnation, newestStamp };
+  return {
+    version: PROTOCOL_VERSION,
+    proxy,
+    nonce,
+    peerAddress,
+    tunnelAddress,
+    generation,
+    software,
+    incarnation,
+    newestStamp,
+  };
 }
 
 /** An incarnation is a revision too: the store has certainly reached it. */

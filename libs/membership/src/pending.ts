@@ -50,7 +50,9 @@ export class PendingRequests {
 
   revoke(session: Session, pending: Pending, lease: bigint, done: (outcome: StoreOutcome) => void): void {
     pending.busy = true;
-    this.#reactor.request({ type: 'leaseRevoke', lease }, (outcome) => this.#answered(session, pending, () => done(outcome)));
+    this.#reactor.request({ type: 'leaseRevoke', lease }, (outcome) =>
+      this.#answered(session, pending, () => done(outcome)),
+    );
   }
 
   /** Tries again, the first time at once. */

@@ -1,6 +1,14 @@
 import { assert } from './assert.ts';
 import { Deadlines } from './deadlines.ts';
-import type { KeyValue, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation, TxnResult } from './store.ts';
+import type {
+  KeyValue,
+  StoreHeader,
+  StoreOperation,
+  StoreOutcome,
+  StoreResult,
+  TxnOperation,
+  TxnResult,
+} from './store.ts';
 import type { Instant } from './time.ts';
 import { Timeline } from './timeline.ts';
 import type { TimelineMark } from './timeline.ts';
@@ -30,7 +38,10 @@ export class Reactor {
   now: Instant;
   readonly #effects: RegistryEffect[] = [];
   #taken = 0;
-  readonly #asked = new Map<number, { readonly done: (outcome: StoreOutcome) => void; mark: TimelineMark | undefined }>();
+  readonly #asked = new Map<
+    number,
+    { readonly done: (outcome: StoreOutcome) => void; mark: TimelineMark | undefined }
+  >();
   readonly #line: Waiting[] = [];
   #lineStart = 0;
   #operation = 0;

@@ -1,21 +1,22 @@
 import { assert } from './assert.ts';
-import type { ClusterView, MemberEntry, SessionEntry } from './cluster-view.ts';
+import type { ClusterView, MemberEntry } from './cluster-view.ts';
 import { readMember } from './cluster-view.ts';
 import type { EpochKeeper } from './epoch-keeper.ts';
 import { toIncarnation } from './fence.ts';
 import type { LeaseId, ProxyId } from './ids.ts';
 import { EPOCH_KEY, memberKey, sessionKey } from './keys.ts';
 import { LeaseLife } from './lease-life.ts';
-import type { Reactor, TxnOutcome } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import { found } from './reactor.ts';
-import { decodeEpoch, encodeEpoch, encodeRecord } from './records.ts';
+import { encodeEpoch, encodeRecord } from './records.ts';
 import type { MemberRecord } from './records.ts';
 import type { ReplicaLease } from './replica-lease.ts';
-import { readSession } from './seats.ts';
+import { RegistrationRunner } from './registration-runner.ts';
+import { SeatTaking } from './seat-taking.ts';
 import type { Seats } from './seats.ts';
 import type { CheckedHello, Registering, Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
-import type { Compare, KeyValue, StoreOperation, StoreOutcome, TxnOperation, TxnStep } from './store.ts';
+import type { Compare, KeyValue, TxnStep } from './store.ts';
 
 export interface RegistrationParts {
   readonly reactor: Reactor;
@@ -28,16 +29,6 @@ export interface RegistrationParts {
   readonly onAttached: (session: Session, resumed: boolean, since: number) => void;
 }
 
-interface RegistrationTxn extends Omit<TxnOperation, 'type'> {
-  /** Leases the transaction puts keys under. */
-  readonly leases: readonly LeaseId[];
-  /** Whether the next step may follow at once. */
-  readonly done: (outcome: Extract<TxnOutcome, { readonly status: 'done' }>) => boolean;
-}
-
-/** Attempts that follow each other at once, before pauses begin: contention is over in fewer. */
-const EAGER_ATTEMPTS = 4;
-
 /**
  * From hello to membership, in this order, so that at each moment at most one instance can get further:
  * 1. take the seat: the session key, if nobody else's living session holds it (else: duplicate id, after a grace);
@@ -48,10 +39,16 @@ const EAGER_ATTEMPTS = 4;
 export class Registration {
   readonly #parts: RegistrationParts;
   readonly #reactor: Reactor;
+  readonly #runner: RegistrationRunner;
+  readonly #seatTaking: SeatTaking;
 
   constructor(parts: RegistrationParts) {
+    const { reactor, lease } = parts;
+    const runner = new RegistrationRunner(reactor, lease, (session) => this.step(session));
     this.#parts = parts;
-    this.#reactor = parts.reactor;
+    this.#reactor = reactor;
+    this.#runner = runner;
+    this.#seatTaking = new SeatTaking({ ...parts, runner });
   }
 
   begin(session: Session, hello: CheckedHello): void {
@@ -71,16 +68,17 @@ export class Registration {
       contested: false,
       lastProblem: '',
     });
-    this.#supersedeOlder(hello);
     this.#parts.sessions.named(session, hello.proxy);
-    this.#reactor.after(`register:${session.id}`, this.#reactor.config.registerTimeoutMs, () => this.#expired(session));
+    this.#supersedeOlder(session, hello);
+    this.#reactor.after(deadlineName(session), this.#reactor.config.registerTimeoutMs, () => this.#expired(session));
     this.step(session);
   }
 
   /** The instance has opened a new session here: whatever the old one waited for, it is over. */
-  #supersedeOlder(hello: CheckedHello): void {
+  #supersedeOlder(session: Session, hello: CheckedHello): void {
     for (const older of this.#parts.sessions.of(hello.proxy)) {
-      if (older.hello?.nonce === hello.nonce) this.#parts.sessions.end(older, 'superseded', 'the same instance has a newer session');
+      if (older === session || older.hello?.nonce !== hello.nonce) continue;
+      this.#parts.sessions.end(older, 'superseded', 'the same instance has a newer session');
     }
   }
 
@@ -113,26 +111,26 @@ export class Registration {
   /** Session keys changed: rivals may be gone. */
   inspect(proxies: Iterable<ProxyId>): void {
     for (const proxy of proxies) {
-      const entry = this.#parts.view.session(proxy);
       for (const session of this.#parts.sessions.of(proxy)) {
         const { state } = session;
-        if (state.kind !== 'registering' || state.rival === undefined) continue;
-        const rivalRevision = state.rival.kv.modRevision;
-        if (this.#parts.view.revision < rivalRevision || entry?.kv.modRevision === rivalRevision) continue;
+        if (state.kind !== 'registering' || state.rival === undefined || !this.#seatTaking.rivalGone(state)) continue;
         state.rival = undefined;
         this.step(session);
       }
     }
   }
 
+  /** Takes the next step, if nothing is on its way and there is nothing to wait for. */
   step(session: Session): void {
     const { state } = session;
     if (state.kind !== 'registering' || state.busy || state.rival !== undefined) return;
     const epoch = this.#parts.epoch.current;
     if (this.#parts.lease.id === undefined || epoch === undefined) return;
-    if (state.seat === undefined) return this.#takeSeat(session, state);
+    if (state.seat === undefined) return this.#seatTaking.take(session, state);
     if (state.member === undefined) {
-      return state.lease === undefined ? this.#grantLease(session, state) : this.#recordMember(session, state, state.lease);
+      return state.lease === undefined
+        ? this.#grantLease(session, state)
+        : this.#recordMember(session, state, state.lease);
     }
     const member = readMember(state.hello.proxy, state.member);
     if (member !== undefined && isResumable(member, state.hello, epoch)) return this.#resume(session, state, member);
@@ -140,97 +138,40 @@ export class Registration {
   }
 
   ended(session: Session): void {
-    for (const name of ['register', 'rival', 'register-retry']) this.#reactor.deadlines.cancel(`${name}:${session.id}`);
-  }
-
-  #takeSeat(session: Session, state: Registering): void {
-    const { proxy } = state.hello;
-    const put = this.#parts.seats.putStep(session, state.hello);
-    if (put === undefined) return;
-    const reads: readonly TxnStep[] = [
-      { type: 'get', key: memberKey(proxy) },
-      { type: 'get', key: EPOCH_KEY },
-    ];
-    const equals = state.expected ?? this.#expectedSeat(session, state.hello);
-    this.#txn(session, state, {
-      compares: [{ key: sessionKey(proxy), target: 'mod', equals }],
-      success: [put, ...reads],
-      failure: [{ type: 'get', key: sessionKey(proxy) }, ...reads],
-      leases: put.type === 'put' ? [put.lease] : [],
-      done: ({ header, result }) => {
-        state.member = found(result, 1);
-        if (result.succeeded) state.seat = { modRevision: header.revision };
-        else this.#seatSeen(session, state, found(result, 0));
-        return this.#believes(state, decodeEpoch(found(result, 2)?.value ?? '') ?? 0n, header.revision) && result.succeeded;
-      },
-    });
-  }
-
-  /** The mod revision to take the seat at, as far as the view knows; the store corrects it. */
-  #expectedSeat(session: Session, hello: CheckedHello): bigint {
-    const entry = this.#parts.view.session(hello.proxy);
-    return entry !== undefined && this.#mayTake(session, hello, entry) ? entry.kv.modRevision : 0n;
-  }
-
-  #mayTake(session: Session, hello: CheckedHello, entry: SessionEntry): boolean {
-    const { sessions } = this.#parts;
-    return entry.record.nonce === hello.nonce || sessions.isSeatOf(entry.record, session) || sessions.isAbandoned(entry.record);
-  }
-
-  /** What the session key is, read by a transaction that did not find what it expected. */
-  #seatSeen(session: Session, state: Registering, kv: KeyValue | undefined): void {
-    const entry = kv && readSession(state.hello.proxy, kv);
-    const hadSeat = state.seat !== undefined;
-    state.seat = undefined;
-    state.expected = kv?.modRevision ?? 0n;
-    if (entry === undefined) return;
-    if (this.#parts.sessions.isSeatOf(entry.record, session)) state.seat = { modRevision: entry.kv.modRevision };
-    else if (hadSeat && entry.record.nonce === state.hello.nonce) {
-      this.#parts.sessions.end(session, 'superseded', `attended by registry ${entry.record.registry} now`);
-    } else if (!this.#mayTake(session, state.hello, entry)) this.#contested(session, state, entry);
-  }
-
-  #contested(session: Session, state: Registering, rival: SessionEntry): void {
-    state.expected = undefined;
-    state.rival = rival;
-    if (state.contested) return;
-    state.contested = true;
-    this.#reactor.after(`rival:${session.id}`, this.#reactor.config.duplicateGraceMs, () => {
-      if (session.state === state && state.rival !== undefined) this.#refuseDuplicate(session, state.hello, state.rival);
-      else state.contested = false;
-    });
-  }
-
-  #refuseDuplicate(session: Session, hello: CheckedHello, rival: SessionEntry): void {
-    const { registry, address, since, nonce } = rival.record;
-    const detail =
-      `proxy ${hello.proxy} is already registered by a live instance at ${address} (nonce ${nonce}), attended by registry ` +
-      `${registry} since ${since}; give this instance another id or stop that one`;
-    this.#parts.sessions.refuse(session, 'duplicate-id', detail);
+    this.#reactor.deadlines.cancel(deadlineName(session));
+    this.#seatTaking.ended(session);
+    this.#runner.ended(session);
   }
 
   /** Revoking the lease takes the member record and its claims together; a record without a lease is deleted. */
   #displace(session: Session, state: Registering, member: KeyValue): void {
     const { lease, createRevision, key } = member;
     if (lease !== 0n && state.lapsed !== lease) {
-      return this.#request(session, state, { type: 'leaseRevoke', lease }, (outcome) => {
+      return this.#runner.request(session, state, { type: 'leaseRevoke', lease }, (outcome) => {
         const lapsed = outcome.status === 'failed' && outcome.cause === 'lease-not-found';
-        if (outcome.status !== 'done' && !lapsed) return this.#failed(session, state, outcome, []);
+        if (outcome.status !== 'done' && !lapsed) return this.#runner.failed(session, state, outcome, []);
         if (lapsed) state.lapsed = lease;
         state.member = undefined;
         this.step(session);
       });
     }
-    this.#seatedTxn(session, state, [{ key, target: 'create', equals: createRevision }], { type: 'delete', key }, [], () => {
-      state.member = undefined;
-    });
+    this.#seatedTxn(
+      session,
+      state,
+      [{ key, target: 'create', equals: createRevision }],
+      { type: 'delete', key },
+      [],
+      () => {
+        state.member = undefined;
+      },
+    );
   }
 
   #grantLease(session: Session, state: Registering): void {
     const askedAt = this.#reactor.now;
     const { leaseTtlMs, leaseMarginMs, heartbeatIntervalMs } = this.#reactor.config;
-    this.#request(session, state, { type: 'leaseGrant', ttlMs: leaseTtlMs }, (outcome) => {
-      if (outcome.status !== 'done') return this.#failed(session, state, outcome, []);
+    this.#runner.request(session, state, { type: 'leaseGrant', ttlMs: leaseTtlMs }, (outcome) => {
+      if (outcome.status !== 'done') return this.#runner.failed(session, state, outcome, []);
       assert(outcome.result.type === 'leaseGrant', 'a lease grant was answered by something else');
       const timing = { marginMs: leaseMarginMs, patienceMs: heartbeatIntervalMs };
       state.lease = new LeaseLife(outcome.result.lease, timing, askedAt, outcome.result.ttlMs);
@@ -255,7 +196,10 @@ export class Registration {
   #resume(session: Session, state: Registering, member: MemberEntry): void {
     const { key, lease, createRevision } = member.kv;
     const fence = { epoch: member.record.epoch, createRevision };
-    const timing = { marginMs: this.#reactor.config.leaseMarginMs, patienceMs: this.#reactor.config.heartbeatIntervalMs };
+    const timing = {
+      marginMs: this.#reactor.config.leaseMarginMs,
+      patienceMs: this.#reactor.config.heartbeatIntervalMs,
+    };
     const attach = (): void => {
       const life = state.lease?.id === lease ? state.lease : new LeaseLife(lease, timing, this.#reactor.now, 0);
       this.#attach(session, state, life, fence, true);
@@ -304,7 +248,7 @@ export class Registration {
   ): void {
     const { proxy } = state.hello;
     const modRevision = state.seat?.modRevision ?? 0n;
-    this.#txn(session, state, {
+    this.#runner.txn(session, state, {
       compares: [...compares, { key: sessionKey(proxy), target: 'mod', equals: modRevision }],
       success: [write],
       failure: [
@@ -317,85 +261,25 @@ export class Registration {
           written(header.revision);
           return true;
         }
-        this.#seatSeen(session, state, found(result, 0));
+        this.#seatTaking.seen(session, state, found(result, 0));
         state.member = found(result, 1);
         return false;
       },
     });
   }
 
-  #txn(session: Session, state: Registering, txn: RegistrationTxn): void {
-    const { era } = state;
-    const { compares, success, failure } = txn;
-    state.busy = true;
-    this.#reactor.txn({ compares, success, failure }, (outcome) => {
-      state.busy = false;
-      if (session.state !== state) return;
-      if (state.era !== era) return this.#again(session, state);
-      if (outcome.status !== 'done') return this.#failed(session, state, outcome, txn.leases);
-      const goOn = txn.done(outcome);
-      if (session.state !== state) return;
-      if (goOn) this.step(session);
-      else this.#again(session, state);
-    });
-  }
-
-  #request(session: Session, state: Registering, request: StoreOperation, done: (outcome: StoreOutcome) => void): void {
-    const { era } = state;
-    state.busy = true;
-    this.#reactor.request(request, (outcome) => {
-      state.busy = false;
-      if (session.state !== state) return;
-      if (state.era === era) done(outcome);
-      else this.#again(session, state);
-    });
-  }
-
-  #failed(
-    session: Session,
-    state: Registering,
-    outcome: Exclude<StoreOutcome, { readonly status: 'done' }>,
-    leases: readonly LeaseId[],
-  ): void {
-    state.lastProblem = outcome.detail;
-    if (outcome.status === 'failed' && outcome.cause === 'lease-not-found') {
-      for (const lease of leases) this.#parts.lease.lost(lease);
-      if (state.lease !== undefined && leases.includes(state.lease.id)) state.lease = undefined;
-      state.member = undefined;
-    }
-    this.#again(session, state);
-  }
-
-  #again(session: Session, state: Registering): void {
-    state.attempts += 1;
-    if (state.attempts <= EAGER_ATTEMPTS && state.lastProblem === '') return this.step(session);
-    this.#reactor.after(`register-retry:${session.id}`, this.#reactor.retryDelay(state.attempts), () => this.step(session));
-  }
-
   #expired(session: Session): void {
     const { state } = session;
     if (state.kind !== 'registering') return;
-    if (state.rival !== undefined) return this.#refuseDuplicate(session, state.hello, state.rival);
+    if (state.rival !== undefined) return this.#seatTaking.refuseDuplicate(session, state.hello.proxy, state.rival);
     const problem = state.lastProblem === '' ? '' : `: ${state.lastProblem}`;
     const detail = `the store at ${this.#reactor.config.storeName} does not answer${problem}; try another registry, or later`;
     this.#parts.sessions.refuse(session, 'store-unavailable', detail);
   }
+}
 
-  /** Whether the store has reached what the root proxy has seen. If not, it was restored; the seat waits for the raised epoch. */
-  #believes(state: Registering, epoch: bigint, revision: bigint): boolean {
-    const { newestStamp, proxy } = state.hello;
-    this.#parts.epoch.saw(epoch, revision);
-    const detail = newestStamp && this.#parts.epoch.contradiction(newestStamp, epoch, revision);
-    if (detail === undefined) return true;
-    state.seat = undefined;
-    state.expected = undefined;
-    state.lastProblem = `the store was restored from a backup: ${detail}`;
-    if (newestStamp !== undefined && this.#parts.epoch.mayRaise()) {
-      this.#parts.epoch.above(newestStamp.epoch);
-      this.#reactor.onRestored(`proxy ${proxy}: ${detail}`);
-    }
-    return false;
-  }
+function deadlineName(session: Session): string {
+  return `register:${session.id}`;
 }
 
 /**

@@ -10,6 +10,7 @@ import { checkHello } from './hello-check.ts';
 import type { Hello, SessionRequest } from './messages.ts';
 import { PendingRequests } from './pending.ts';
 import { Reactor } from './reactor.ts';
+import { Readiness } from './readiness.ts';
 import { Registration } from './registration.ts';
 import { Releases } from './release.ts';
 import { ReplicaLease } from './replica-lease.ts';
@@ -21,9 +22,6 @@ import type { Instant } from './time.ts';
 import type { RegistryConfig, RegistryEffect, RegistryEvent, RegistryStatus } from './types.ts';
 import { ViewFeed } from './view-feed.ts';
 import { WatchCursor } from './watch-cursor.ts';
-
-/** Store operations in a row without an answer from which the store counts as down. */
-const FAILURES_MEAN_DOWN = 3;
 
 /**
  * Decides everything one registry replica does: who is a member, who attends whom, which claims are recorded, what
@@ -45,12 +43,9 @@ export class RegistryCore {
   readonly #acquires: Acquires;
   readonly #releases: Releases;
   readonly #departures: Departures;
+  readonly #readiness: Readiness;
   /** The next list is that of a restored store: what it lacks is gone, whatever the revisions say. */
   #restored = false;
-  #wasReady = false;
-  #everReady = false;
-  /** The store was reported as failing and has not been ready since. */
-  #outage = false;
   #stopping = false;
 
   constructor(config: RegistryConfig, now: Instant) {
@@ -73,11 +68,13 @@ export class RegistryCore {
     });
     this.#feed = new ViewFeed(reactor, view, sessions);
     this.#heartbeats = new Heartbeats(reactor, sessions);
-    const onAttached = (session: Session, resumed: boolean, since: Instant): void => this.#attached(session, resumed, since);
+    const onAttached = (session: Session, resumed: boolean, since: Instant): void =>
+      this.#attached(session, resumed, since);
     this.#registration = new Registration({ reactor, view, sessions, seats, lease, epoch, onAttached });
     this.#acquires = new Acquires({ reactor, view, sessions, seats, epoch, pending });
     this.#releases = new Releases({ reactor, sessions, pending });
     this.#departures = new Departures({ reactor, sessions, pending });
+    this.#readiness = new Readiness({ reactor, lease, epoch, cursor: this.#cursor });
     sessions.onEnding = (session) => this.#ending(session);
     reactor.onRestored = (detail) => this.#storeRestored(detail);
     lease.start();
@@ -104,7 +101,7 @@ export class RegistryCore {
 
   /** Whether views can be given and claims recorded; `why` not, in a few words. */
   readiness(): { readonly ready: boolean; readonly why: string } {
-    const why = this.#whyNotReady();
+    const why = this.#stopping ? 'shutting down' : this.#readiness.whyNot();
     return { ready: why === '', why };
   }
 
@@ -170,7 +167,11 @@ export class RegistryCore {
     if (this.#stopping) return this.#sessions.refuse(session, 'shutdown', this.#shutdownDetail());
     const { maxSessions } = this.#reactor.config;
     if (this.#sessions.size > maxSessions) {
-      this.#sessions.refuse(session, 'store-unavailable', `this registry attends ${maxSessions} proxies already; try another`);
+      this.#sessions.refuse(
+        session,
+        'store-unavailable',
+        `this registry attends ${maxSessions} proxies already; try another`,
+      );
     }
   }
 
@@ -211,7 +212,13 @@ export class RegistryCore {
     const { config } = this.#reactor;
     const { incarnation, hello, lease } = attached;
     this.#reactor.count(resumed ? 'resumes' : 'registrations');
-    this.#reactor.report({ type: 'registered', proxy: hello.proxy, incarnation, resumed, tookMs: this.#reactor.now - since });
+    this.#reactor.report({
+      type: 'registered',
+      proxy: hello.proxy,
+      incarnation,
+      resumed,
+      tookMs: this.#reactor.now - since,
+    });
     this.#reactor.emit({
       type: 'send',
       session: session.id,
@@ -244,9 +251,11 @@ export class RegistryCore {
     this.#registration.ended(session);
     this.#reactor.deadlines.cancel(`seat:${session.id}`);
     const { hello, seat } = session;
-    if (hello === undefined || seat === undefined) return;
+    if (hello === undefined) return;
     const goesOn = this.#sessions.of(hello.proxy).some((other) => other.hello?.nonce === hello.nonce);
-    if (!goesOn) this.#seats.vacate(hello.proxy, seat.modRevision);
+    if (goesOn) return;
+    if (seat === undefined) this.#seats.inspect([hello.proxy]);
+    else this.#seats.vacate(hello.proxy, seat.modRevision);
   }
 
   #leaseGranted(): void {
@@ -288,7 +297,8 @@ export class RegistryCore {
     const { attached } = session;
     if (attached === undefined) return;
     const { epoch = 0n } = this.#view;
-    if (toFence(attached.incarnation).epoch < epoch) return this.#sessions.evict(session, 'the store was restored from a backup');
+    if (toFence(attached.incarnation).epoch < epoch)
+      return this.#sessions.evict(session, 'the store was restored from a backup');
     if (this.#view.member(attached.hello.proxy)?.incarnation === attached.incarnation) return;
     if (this.#view.revision >= attached.createRevision) this.#sessions.evict(session, 'the member record is gone');
   }
@@ -309,6 +319,7 @@ export class RegistryCore {
   #shutDown(): void {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#readiness.stop();
     this.#seats.stop();
     for (const session of this.#sessions.all()) this.#sessions.refuse(session, 'shutdown', this.#shutdownDetail());
     this.#cursor.stop();
@@ -329,32 +340,9 @@ export class RegistryCore {
 
   #turnEnded(): void {
     if (this.#epoch.current !== undefined) this.#feed.flush();
-    this.#noteOutage();
-    const ready = this.#whyNotReady() === '';
-    if (ready === this.#wasReady) return;
-    this.#wasReady = ready;
-    if (!ready) return;
-    this.#everReady = true;
-    this.#outage = false;
+    if (!this.#readiness.turnEnded()) return;
     this.#reactor.report({ type: 'storeAnswers', stamp: this.#view.stamp });
     this.#registration.stepAll();
     for (const session of this.#sessions.all()) this.#pending.resume(session);
-  }
-
-  /** One report for one outage, however many operations fail in it; before the store ever answered, at the first. */
-  #noteOutage(): void {
-    const tolerated = this.#everReady ? FAILURES_MEAN_DOWN : 1;
-    if (this.#outage || this.#stopping || this.#reactor.failuresInRow < tolerated) return;
-    this.#outage = true;
-    this.#reactor.report({ type: 'storeFailing', detail: this.#reactor.lastFailure });
-  }
-
-  #whyNotReady(): string {
-    if (this.#stopping) return 'shutting down';
-    const { storeName } = this.#reactor.config;
-    if (this.#reactor.failuresInRow >= FAILURES_MEAN_DOWN) return `the store at ${storeName} does not answer`;
-    if (this.#lease.remainingMs(this.#reactor.now) === 0) return `no valid lease from the store at ${storeName}`;
-    if (this.#epoch.current === undefined) return `membership was not read yet from the store at ${storeName}`;
-    return this.#cursor.status === 'watching' ? '' : `the watch on the store at ${storeName} is being opened`;
   }
 }

@@ -45,7 +45,8 @@ export class Releases {
     const giving = { session, request, slot: { leaf, proxy: attached.hello.proxy, slot } };
     // A claim that never got a token was never recorded.
     if (request.token === 0n) return this.#send(giving, 'done');
-    if (attached.pending.size >= this.#parts.reactor.config.maxPendingPerSession) return this.#send(giving, 'unavailable');
+    if (attached.pending.size >= this.#parts.reactor.config.maxPendingPerSession)
+      return this.#send(giving, 'unavailable');
     const fence = toFence(request.token);
     const key = claimKey(giving.slot);
     const compares: readonly Compare[] = [

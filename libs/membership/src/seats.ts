@@ -31,7 +31,13 @@ export class Seats {
   readonly #vacating = new Set<ProxyId>();
   #stopped = false;
 
-  constructor(reactor: Reactor, view: ClusterView, sessions: Sessions, lease: ReplicaLease, onFirm: (session: Session) => void) {
+  constructor(
+    reactor: Reactor,
+    view: ClusterView,
+    sessions: Sessions,
+    lease: ReplicaLease,
+    onFirm: (session: Session) => void,
+  ) {
     this.#reactor = reactor;
     this.#view = view;
     this.#sessions = sessions;
@@ -101,8 +107,13 @@ export class Seats {
 
   #displaced(session: Session, attached: Attached, by: SessionEntry): void {
     const { registry, nonce, address } = by.record;
-    if (nonce === attached.hello.nonce) this.#sessions.end(session, 'superseded', `attended by registry ${registry} now`);
-    else this.#sessions.evict(session, `another instance of proxy ${by.proxy} at ${address} has registered at registry ${registry}`);
+    if (nonce === attached.hello.nonce)
+      this.#sessions.end(session, 'superseded', `attended by registry ${registry} now`);
+    else
+      this.#sessions.evict(
+        session,
+        `another instance of proxy ${by.proxy} at ${address} has registered at registry ${registry}`,
+      );
   }
 
   #firm(session: Session, attached: Attached): void {
@@ -126,7 +137,8 @@ export class Seats {
 
   #firmed(session: Session, attached: Attached, put: TxnStep, outcome: TxnOutcome): void {
     if (outcome.status !== 'done') {
-      if (outcome.status === 'failed' && outcome.cause === 'lease-not-found' && put.type === 'put') this.#lease.lost(put.lease);
+      if (outcome.status === 'failed' && outcome.cause === 'lease-not-found' && put.type === 'put')
+        this.#lease.lost(put.lease);
       return this.#again(session, attached);
     }
     const { proxy } = attached.hello;
@@ -141,7 +153,8 @@ export class Seats {
       return this.#onFirm(session);
     }
     const entry = seat && readSession(proxy, seat);
-    if (entry !== undefined && !this.#sessions.isSeatOf(entry.record, session)) return this.#displaced(session, attached, entry);
+    if (entry !== undefined && !this.#sessions.isSeatOf(entry.record, session))
+      return this.#displaced(session, attached, entry);
     attached.seat.modRevision = seat?.modRevision ?? 0n;
     this.#again(session, attached);
   }
@@ -165,7 +178,8 @@ export class Seats {
       }
       const left = outcome.result.succeeded ? undefined : found(outcome.result, 0);
       const entry = left && readSession(proxy, left);
-      if (entry !== undefined && this.#sessions.isAbandoned(entry.record)) return this.#delete(proxy, left?.modRevision ?? 0n, 1);
+      if (entry !== undefined && this.#sessions.isAbandoned(entry.record))
+        return this.#delete(proxy, left?.modRevision ?? 0n, 1);
       this.#vacating.delete(proxy);
     });
   }

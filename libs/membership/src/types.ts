@@ -50,7 +50,12 @@ export type RegistryEvent =
 export type RegistryEffect =
   | { readonly type: 'send'; readonly session: SessionId; readonly message: SessionReply }
   /** End the stream after what was sent. Answered by `sessionClosed`. */
-  | { readonly type: 'closeSession'; readonly session: SessionId; readonly reason: CloseReason; readonly detail: string }
+  | {
+      readonly type: 'closeSession';
+      readonly session: SessionId;
+      readonly reason: CloseReason;
+      readonly detail: string;
+    }
   /** Run the operation once: no retry in the shell. Answered by `storeReplied` within `timeoutMs`. */
   | {
       readonly type: 'request';
@@ -82,14 +87,39 @@ export type CloseReason =
 
 /** Facts for logs and the audit trail. */
 export type RegistryReport =
-  | { readonly type: 'registered'; readonly proxy: ProxyId; readonly incarnation: bigint; readonly resumed: boolean; readonly tookMs: number }
+  | {
+      readonly type: 'registered';
+      readonly proxy: ProxyId;
+      readonly incarnation: bigint;
+      readonly resumed: boolean;
+      readonly tookMs: number;
+    }
   | { readonly type: 'sessionEnded'; readonly proxy: string; readonly reason: CloseReason; readonly detail: string }
-  | { readonly type: 'refused'; readonly proxy: string; readonly address: string; readonly code: string; readonly detail: string }
+  | {
+      readonly type: 'refused';
+      readonly proxy: string;
+      readonly address: string;
+      readonly code: string;
+      readonly detail: string;
+    }
   | { readonly type: 'evicted'; readonly proxy: ProxyId; readonly incarnation: bigint; readonly detail: string }
   | { readonly type: 'left'; readonly proxy: ProxyId; readonly incarnation: bigint }
   | { readonly type: 'drained'; readonly proxy: ProxyId; readonly incarnation: bigint }
-  | { readonly type: 'claimed'; readonly leaf: string; readonly proxy: ProxyId; readonly slot: number; readonly agent: string; readonly token: bigint }
-  | { readonly type: 'released'; readonly leaf: string; readonly proxy: ProxyId; readonly slot: number; readonly token: bigint }
+  | {
+      readonly type: 'claimed';
+      readonly leaf: string;
+      readonly proxy: ProxyId;
+      readonly slot: number;
+      readonly agent: string;
+      readonly token: bigint;
+    }
+  | {
+      readonly type: 'released';
+      readonly leaf: string;
+      readonly proxy: ProxyId;
+      readonly slot: number;
+      readonly token: bigint;
+    }
   | { readonly type: 'replicaLeaseLost' }
   | { readonly type: 'storeAnswers'; readonly stamp: Stamp }
   | { readonly type: 'storeFailing'; readonly detail: string }

@@ -117,8 +117,10 @@ export class WatchCursor {
     const told = this.#next - 1n;
     this.#reactor.txn({ compares: [], success: [{ type: 'get', key: EPOCH_KEY }], failure: [] }, (outcome) => {
       if (this.#state.kind !== 'watching' || this.#state.watch !== watch) return;
-      if (outcome.status !== 'done') this.#reactor.after('watch', this.#reactor.config.retryMaxMs, () => this.#confirm(watch));
-      else if (!this.#sameHistory(outcome.header, told)) this.restart('the store may have been replaced while the watch was opened');
+      if (outcome.status !== 'done')
+        this.#reactor.after('watch', this.#reactor.config.retryMaxMs, () => this.#confirm(watch));
+      else if (!this.#sameHistory(outcome.header, told))
+        this.restart('the store may have been replaced while the watch was opened');
     });
   }
 

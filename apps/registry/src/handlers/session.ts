@@ -13,7 +13,11 @@ type SessionStream = MessageStream<registry.SessionResponse, registry.SessionReq
 /** RegistryService.Session: one stream of one root proxy, handed to the replica message by message. */
 export function sessionHandler(replica: Replica, authorise: Authorise): MethodBinding {
   return handleStream(RegistryService.session, async (stream) => {
-    const session = replica.open(authorise(stream.peer), stream.peer.address, portOf(stream, () => replica.flowing(session)));
+    const session = replica.open(
+      authorise(stream.peer),
+      stream.peer.address,
+      portOf(stream, () => replica.flowing(session)),
+    );
     try {
       for await (const message of stream) {
         const request = requestFromWire(message);

@@ -20,7 +20,10 @@ export class Checker implements ProxyWitness {
   readonly #store: ModelStore;
   #watch: WatchId;
   readonly #members = new Map<string, bigint>();
-  readonly #claims = new Map<string, { readonly token: bigint; readonly incarnation: bigint; readonly nonce: string }>();
+  readonly #claims = new Map<
+    string,
+    { readonly token: bigint; readonly incarnation: bigint; readonly nonce: string }
+  >();
   readonly #lastToken = new Map<string, bigint>();
   readonly #lastIncarnation = new Map<string, bigint>();
   /** Every (slot, nonce, token) that was ever recorded. */
@@ -53,11 +56,17 @@ export class Checker implements ProxyWitness {
 
   welcomed(proxy: string, incarnation: bigint): void {
     if (!this.#oneHistory) return;
-    assert.ok(incarnation <= (this.#lastIncarnation.get(proxy) ?? 0n), `${proxy} was welcomed as ${incarnation}, which is not recorded`);
+    assert.ok(
+      incarnation <= (this.#lastIncarnation.get(proxy) ?? 0n),
+      `${proxy} was welcomed as ${incarnation}, which is not recorded`,
+    );
   }
 
   granted(proxy: string, leaf: string, nonce: string, token: bigint): void {
-    assert.ok(this.#recorded.has(`${leaf}/${proxy}/0 ${nonce} ${token}`), `${proxy} was granted ${leaf} with ${token}, which was never recorded`);
+    assert.ok(
+      this.#recorded.has(`${leaf}/${proxy}/0 ${nonce} ${token}`),
+      `${proxy} was granted ${leaf} with ${token}, which was never recorded`,
+    );
   }
 
   held(proxy: string, leaf: string, nonce: string): void {
@@ -87,7 +96,8 @@ export class Checker implements ProxyWitness {
       const at = event.type === 'put' ? event.kv.modRevision : event.modRevision;
       if (at !== revision && revision !== 0n) this.#revisionDone(revision);
       revision = at;
-      if (event.type === 'put') this.#put(event.kv.key, event.kv.value, event.kv.createRevision, event.kv.createRevision === at);
+      if (event.type === 'put')
+        this.#put(event.kv.key, event.kv.value, event.kv.createRevision, event.kv.createRevision === at);
       else this.#delete(event.key);
     }
     if (revision !== 0n) this.#revisionDone(revision);
@@ -113,7 +123,8 @@ export class Checker implements ProxyWitness {
   #delete(key: string): void {
     const parsed = parseKey(key);
     if (parsed.kind === 'member') this.#members.delete(parsed.proxy);
-    else if (parsed.kind === 'claim') this.#claims.delete(`${parsed.claim.leaf}/${parsed.claim.proxy}/${parsed.claim.slot}`);
+    else if (parsed.kind === 'claim')
+      this.#claims.delete(`${parsed.claim.leaf}/${parsed.claim.proxy}/${parsed.claim.slot}`);
   }
 
   #rises(last: Map<string, bigint>, of: string, value: bigint, what: string): void {
@@ -125,7 +136,11 @@ export class Checker implements ProxyWitness {
   #revisionDone(revision: bigint): void {
     for (const [slot, claim] of this.#claims) {
       const proxy = slot.split('/')[1] ?? '';
-      assert.equal(this.#members.get(proxy), claim.incarnation, `at ${revision} ${slot} is held for an incarnation that is gone`);
+      assert.equal(
+        this.#members.get(proxy),
+        claim.incarnation,
+        `at ${revision} ${slot} is held for an incarnation that is gone`,
+      );
     }
     const claims = new Map([...this.#claims].map(([slot, claim]) => [slot, claim.token]));
     this.#truths.set(revision, { members: new Map(this.#members), claims });

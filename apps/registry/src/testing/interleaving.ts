@@ -45,7 +45,13 @@ export class Interleaving {
     this.#dice = new Dice(options.seed);
     this.store = new ModelStore(this.#dice);
     this.checker = new Checker(this.store);
-    const config = { duplicateGraceMs: 300, registerTimeoutMs: 2_000, requestTimeoutMs: 1_500, operationTimeoutMs: 500, listPageSize: 3 };
+    const config = {
+      duplicateGraceMs: 300,
+      registerTimeoutMs: 2_000,
+      requestTimeoutMs: 1_500,
+      operationTimeoutMs: 500,
+      listPageSize: 3,
+    };
     this.#replicas = Array.from({ length: REPLICAS }, (_, index) => new ModelReplica(`r${index}`, this.store, config));
     for (const replica of this.#replicas) replica.start(0);
     for (const id of PROXIES) this.#newInstance(id);
@@ -121,7 +127,8 @@ export class Interleaving {
     this.store.restore(this.#backup, this.#now);
     this.checker.restored();
     this.reached.restores += 1;
-    for (const flight of this.#flights) if (flight.outcome === undefined) flight.outcome = { status: 'unknown', detail: 'restored' };
+    for (const flight of this.#flights)
+      if (flight.outcome === undefined) flight.outcome = { status: 'unknown', detail: 'restored' };
     for (const replica of this.#replicas) replica.breakWatch(this.#now);
   }
 
@@ -221,11 +228,17 @@ export class Interleaving {
   /** Everything that is on its way arrives. */
   #settleTurn(): void {
     let rounds = 0;
-    for (let busy = true; busy; ) {
+    for (let busy = true; busy;) {
       this.#collect();
       busy = false;
       rounds += 1;
-      assert.ok(rounds < MAX_ROUNDS, `it never gets quiet: ${JSON.stringify(this.#flights.map(({ request }) => request), bigintText)}`);
+      assert.ok(
+        rounds < MAX_ROUNDS,
+        `it never gets quiet: ${JSON.stringify(
+          this.#flights.map(({ request }) => request),
+          bigintText,
+        )}`,
+      );
       for (const flight of this.#flights) {
         if (flight.outcome === undefined) this.#execute(flight);
         if (!flight.answered && flight.outcome !== undefined) flight.replica.answer(flight, flight.outcome, this.#now);
@@ -235,7 +248,8 @@ export class Interleaving {
         while (replica.pumpWatch(this.#now)) busy = true;
         for (let beat = replica.beats.shift(); beat !== undefined; beat = replica.beats.shift()) {
           const ttlMs = this.store.keepAlive(beat.lease, this.#now);
-          if (beat.life === replica.life) replica.handle({ type: 'leaseKeptAlive', lease: beat.lease, sentAt: beat.sentAt, ttlMs }, this.#now);
+          if (beat.life === replica.life)
+            replica.handle({ type: 'leaseKeptAlive', lease: beat.lease, sentAt: beat.sentAt, ttlMs }, this.#now);
         }
       }
       for (const proxy of this.#proxies.values()) while (proxy.receive(this.#now)) busy = true;
@@ -245,18 +259,26 @@ export class Interleaving {
   /** What the store says is what the root proxies hold, no less and no more. */
   #checkSettled(): void {
     this.checker.read();
-    for (const replica of this.#replicas) assert.ok(replica.core?.status().ready, `${replica.name}: ${replica.core?.status().why}`);
+    for (const replica of this.#replicas)
+      assert.ok(replica.core?.status().ready, `${replica.name}: ${replica.core?.status().why}`);
     const held = new Map<string, { readonly token: bigint; readonly nonce: string }>();
     for (const proxy of this.#proxies.values()) {
       assert.ok(proxy.attached, `${proxy.id} (${proxy.nonce}) is a member again`);
-      assert.equal(this.checker.members().get(proxy.id), proxy.incarnation, `${proxy.id} is a member with its own incarnation`);
+      assert.equal(
+        this.checker.members().get(proxy.id),
+        proxy.incarnation,
+        `${proxy.id} is a member with its own incarnation`,
+      );
       for (const [leaf, slot] of proxy.slots) {
-        assert.ok(slot.phase === 'held' || slot.phase === 'idle', `${proxy.id}: the claim of ${leaf} settled, not ${slot.phase}`);
+        assert.ok(
+          slot.phase === 'held' || slot.phase === 'idle',
+          `${proxy.id}: the claim of ${leaf} settled, not ${slot.phase}`,
+        );
         if (slot.phase === 'held') held.set(`${leaf}/${proxy.id}/0`, { token: slot.token, nonce: slot.nonce });
       }
     }
     const recorded = new Map([...this.checker.claims()].map(([slot, { token, nonce }]) => [slot, { token, nonce }]));
-    assert.deepEqual(new Map([...recorded].sort()), new Map([...held].sort()), 'claim records are exactly what is held');
+    assert.deepEqual(recorded, held, 'claim records are exactly what is held');
   }
 }
 

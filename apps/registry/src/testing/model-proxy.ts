@@ -64,7 +64,10 @@ export class ModelProxy {
     this.#replica = replica;
     this.inbox.length = 0;
     this.#ended = false;
-    const peer = { deliver: (message: SessionReply) => void this.inbox.push(message), ended: () => void (this.#ended = true) };
+    const peer = {
+      deliver: (message: SessionReply) => void this.inbox.push(message),
+      ended: () => void (this.#ended = true),
+    };
     this.#session = replica.open(this.id, peer, now);
     this.#send(
       {
@@ -162,7 +165,10 @@ export class ModelProxy {
 
   #welcomed(incarnation: bigint, now: number): void {
     this.#witness.welcomed(this.id, incarnation);
-    assert.ok(incarnation >= this.incarnation, `${this.id} went from incarnation ${this.incarnation} to ${incarnation}`);
+    assert.ok(
+      incarnation >= this.incarnation,
+      `${this.id} went from incarnation ${this.incarnation} to ${incarnation}`,
+    );
     this.attached = true;
     if (incarnation !== this.incarnation) {
       // Every token of the old incarnation is void.
@@ -186,7 +192,10 @@ export class ModelProxy {
     if (message.code === 'held') return this.#clear(message, leaf, now);
     if (message.code !== 'granted') return this.#ask(leaf, slot, now);
     this.#witness.granted(this.id, leaf, slot.nonce, message.token);
-    assert.ok(message.token > slot.highest, `${this.id}: the token of ${leaf} went from ${slot.highest} to ${message.token}`);
+    assert.ok(
+      message.token > slot.highest,
+      `${this.id}: the token of ${leaf} went from ${slot.highest} to ${message.token}`,
+    );
     slot.highest = message.token;
     const fence = toFence(message.token);
     this.#saw({ epoch: fence.epoch, revision: fence.createRevision });
@@ -220,7 +229,8 @@ export class ModelProxy {
       for (const gone of message.removedClaims) this.#view?.claims.delete(`${gone.leaf}/${gone.proxy}/${gone.slot}`);
     }
     for (const { proxy, incarnation } of message.members) this.#view?.members.set(proxy, incarnation);
-    for (const { leaf, proxy, slot, token } of message.claims) this.#view?.claims.set(`${leaf}/${proxy}/${slot}`, token);
+    for (const { leaf, proxy, slot, token } of message.claims)
+      this.#view?.claims.set(`${leaf}/${proxy}/${slot}`, token);
     if (this.#view === undefined) return;
     this.#saw(this.#view.stamp);
     this.#witness.viewed(message, this.#view);
@@ -268,6 +278,7 @@ export class ModelProxy {
   }
 
   #send(message: SessionRequest, now: number): void {
-    if (this.#session !== undefined) this.#replica?.handle({ type: 'messageReceived', session: this.#session, message }, now);
+    if (this.#session !== undefined)
+      this.#replica?.handle({ type: 'messageReceived', session: this.#session, message }, now);
   }
 }

@@ -1,5 +1,13 @@
 import { DEFAULT_REGISTRY_CONFIG, isSessionId, RegistryCore } from '@xylem/membership';
-import type { RegistryConfig, RegistryEffect, RegistryEvent, SessionId, SessionReply, StoreOperation, StoreOutcome } from '@xylem/membership';
+import type {
+  RegistryConfig,
+  RegistryEffect,
+  RegistryEvent,
+  SessionId,
+  SessionReply,
+  StoreOperation,
+  StoreOutcome,
+} from '@xylem/membership';
 import type { WatchId } from '@xylem/store';
 import type { ModelStore } from './model-store.ts';
 
@@ -81,7 +89,10 @@ export class ModelReplica {
     const session = `${this.life}.${this.#sessions}`;
     if (!isSessionId(session)) throw new Error('no session id');
     this.#peers.set(session, peer);
-    this.handle({ type: 'sessionOpened', session, identity: { kind: 'proxy', proxy }, address: `${proxy}:1`, since: 'now' }, now);
+    this.handle(
+      { type: 'sessionOpened', session, identity: { kind: 'proxy', proxy }, address: `${proxy}:1`, since: 'now' },
+      now,
+    );
     return session;
   }
 

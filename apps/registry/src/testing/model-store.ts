@@ -74,11 +74,10 @@ export class ModelStore {
     const batch = this.#store.readWatch(id, WATCH_BATCH_BYTES);
     if (batch === undefined) return undefined;
     if (batch.type === 'compacted') return { kind: 'compacted' };
-    const events = batch.events.map(
-      (event): StoreEvent =>
-        event.type === 'put'
-          ? { type: 'put', kv: fromStored(event.kv) }
-          : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
+    const events = batch.events.map((event): StoreEvent =>
+      event.type === 'put'
+        ? { type: 'put', kv: fromStored(event.kv) }
+        : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
     );
     const last = events.at(-1);
     const revision = last === undefined ? 0n : last.type === 'put' ? last.kv.modRevision : last.modRevision;
@@ -95,7 +94,11 @@ export class ModelStore {
     switch (operation.type) {
       case 'txn': {
         const { compares, success, failure } = operation;
-        const request = { compare: compares.map(toCompare), success: success.map(toStep), failure: failure.map(toStep) };
+        const request = {
+          compare: compares.map(toCompare),
+          success: success.map(toStep),
+          failure: failure.map(toStep),
+        };
         const answer = this.#store.txn(request, now);
         if (answer instanceof StoreError) return answer;
         const steps = answer.responses.map((step) => {
@@ -107,11 +110,15 @@ export class ModelStore {
       case 'range': {
         const { revision, limit } = operation;
         const answer = this.#store.range({ key: key(operation.key), rangeEnd: key(operation.end), revision, limit });
-        return answer instanceof StoreError ? answer : { type: 'range', kvs: answer.kvs.map(fromStored), more: answer.more };
+        return answer instanceof StoreError
+          ? answer
+          : { type: 'range', kvs: answer.kvs.map(fromStored), more: answer.more };
       }
       case 'leaseGrant': {
         const grant = this.#store.grantLease(0n, BigInt(Math.ceil(operation.ttlMs / 1_000)), now);
-        return grant instanceof StoreError ? grant : { type: 'leaseGrant', lease: grant.id, ttlMs: Number(grant.ttlSeconds) * 1_000 };
+        return grant instanceof StoreError
+          ? grant
+          : { type: 'leaseGrant', lease: grant.id, ttlMs: Number(grant.ttlSeconds) * 1_000 };
       }
       case 'leaseRevoke': {
         const revoked = this.#store.revokeLease(operation.lease, now);

@@ -42,7 +42,15 @@ export class ProxyClient {
     this.#stream = this.#channel.stream(RegistryService.session);
     this.closed = this.#stream.closed;
     void this.#read();
-    const common = { minVersion: 1, maxVersion: 1, generation: 0, software: 'test', incarnation: 0n, lease: 0n, newestStamp: undefined };
+    const common = {
+      minVersion: 1,
+      maxVersion: 1,
+      generation: 0,
+      software: 'test',
+      incarnation: 0n,
+      lease: 0n,
+      newestStamp: undefined,
+    };
     const addresses = { peerAddress: '127.0.0.1:7201', tunnelAddress: '127.0.0.1:7200' };
     this.send({ $case: 'hello', value: { ...common, ...addresses, proxy, instanceNonce: nonce, ...hello } });
   }
@@ -62,7 +70,12 @@ export class ProxyClient {
     this.#beat = setInterval(() => this.heartbeat(), intervalMs);
   }
 
-  async acquire(leaf: string, agent: string, nonce = `${leaf}-${agent}-${Math.random()}`, slot = 0): Promise<registry.AcquireResult> {
+  async acquire(
+    leaf: string,
+    agent: string,
+    nonce = `${leaf}-${agent}-${Math.random()}`,
+    slot = 0,
+  ): Promise<registry.AcquireResult> {
     const request = (this.#request += 1n);
     this.send({ $case: 'acquire', value: { request, leaf, slot, agent, nonce } });
     return this.next('acquireResult', (result) => result.request === request);
@@ -102,7 +115,11 @@ export class ProxyClient {
   }
 
   /** The view as it is now: the last full one with the deltas after it; asserts that they follow each other. */
-  view(): { readonly members: ReadonlyMap<string, registry.Member>; readonly claims: ReadonlyMap<string, registry.Claim>; readonly revision: bigint } {
+  view(): {
+    readonly members: ReadonlyMap<string, registry.Member>;
+    readonly claims: ReadonlyMap<string, registry.Claim>;
+    readonly revision: bigint;
+  } {
     const members = new Map<string, registry.Member>();
     const claims = new Map<string, registry.Claim>();
     let revision = 0n;

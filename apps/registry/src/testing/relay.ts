@@ -24,7 +24,10 @@ export async function startRelay(t: TestContext, target: string): Promise<Relay>
     if (cut) return void client.destroy();
     connections += 1;
     const upstream = connect(Number(port), host);
-    for (const [one, other] of [[client, upstream], [upstream, client]] as const) {
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
       sockets.add(one);
       one.on('error', () => other.destroy());
       one.on('close', () => {

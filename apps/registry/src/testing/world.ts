@@ -37,7 +37,13 @@ export class World {
   }
 
   /** A session of a root proxy at this registry, closed after the test. */
-  async proxy(t: TestContext, registry: { readonly port: number }, proxy: string, nonce: string, hello: Partial<Hello> = {}): Promise<ProxyClient> {
+  async proxy(
+    t: TestContext,
+    registry: { readonly port: number },
+    proxy: string,
+    nonce: string,
+    hello: Partial<Hello> = {},
+  ): Promise<ProxyClient> {
     const client = new ProxyClient({ port: registry.port, tls: await this.#proxyTls(proxy), proxy, nonce, hello });
     t.after(() => client.kill());
     return client;
@@ -57,7 +63,12 @@ export class World {
   }
 
   /** A registry on free ports, killed after the test. */
-  async registry(t: TestContext, id: string, store: RegistrySettings['store'], ports: Ports = {}): Promise<TestRegistry> {
+  async registry(
+    t: TestContext,
+    id: string,
+    store: RegistrySettings['store'],
+    ports: Ports = {},
+  ): Promise<TestRegistry> {
     const tls = await this.tls({ kind: 'registry', registry: id });
     const lines: string[] = [];
     const telemetry = startTelemetry({

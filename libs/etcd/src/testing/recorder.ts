@@ -32,7 +32,10 @@ export class Recorder {
         const found = find(event);
         if (found !== undefined) return found;
       }
-      assert.ok(performance.now() < deadline, `no ${what} within ${DEADLINE_MS} ms; there was ${this.events.map(({ type }) => type).join(', ')}`);
+      assert.ok(
+        performance.now() < deadline,
+        `no ${what} within ${DEADLINE_MS} ms; there was ${this.events.map(({ type }) => type).join(', ')}`,
+      );
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, deadline - performance.now());
       this.#waiting.add(resolve);
@@ -42,12 +45,16 @@ export class Recorder {
   }
 
   async opened(watch: number): Promise<void> {
-    await this.until(`watch ${watch} opened`, (event) => (event.type === 'watchOpened' && event.watch === watch ? event : undefined));
+    await this.until(`watch ${watch} opened`, (event) =>
+      event.type === 'watchOpened' && event.watch === watch ? event : undefined,
+    );
   }
 
   /** Everything watch `watch` told so far. */
   told(watch: number): readonly StoreEvent[] {
-    return this.events.flatMap((event) => (event.type === 'watchAdvanced' && event.watch === watch ? event.events : []));
+    return this.events.flatMap((event) =>
+      event.type === 'watchAdvanced' && event.watch === watch ? event.events : [],
+    );
   }
 
   /** Runs steps as one transaction; fails the test when the store does not do it. */
@@ -64,7 +71,10 @@ export function doneOf(outcome: StoreOutcome): Extract<StoreOutcome, { readonly 
 }
 
 /** The result of an operation of this type. */
-export function resultOf<T extends StoreResult['type']>(outcome: StoreOutcome, type: T): Extract<StoreResult, { readonly type: T }> {
+export function resultOf<T extends StoreResult['type']>(
+  outcome: StoreOutcome,
+  type: T,
+): Extract<StoreResult, { readonly type: T }> {
   const { result } = doneOf(outcome);
   assert.ok(isOfType(result, type), `${result.type} instead of ${type}`);
   return result;
@@ -74,6 +84,9 @@ export function put(key: string, value: string, lease = 0n): TxnStep {
   return { type: 'put', key, value, lease };
 }
 
-function isOfType<T extends StoreResult['type']>(result: StoreResult, type: T): result is Extract<StoreResult, { readonly type: T }> {
+function isOfType<T extends StoreResult['type']>(
+  result: StoreResult,
+  type: T,
+): result is Extract<StoreResult, { readonly type: T }> {
   return result.type === type;
 }
