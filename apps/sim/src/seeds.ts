@@ -32,7 +32,7 @@ export function runSeed(options: { readonly seed: number; readonly keepTrace?: b
     seed,
     keepTrace,
     ...(balancer === undefined ? {} : { balancer }),
-    makeBrain: (config, host) => createAgent(strategy, config, host.random, host.now),
+    overrides: { cores: { leaf: (config, host) => createAgent(strategy, config, host.random, host.now) } },
   };
   const report = simulate(run);
   if (seed % TWICE_EVERY !== 0 || report.violation !== undefined) return report;

@@ -1,22 +1,9 @@
-import { LeafDiscovery, Liveness } from '@xylem/discovery';
-import type { AgentId, DialFailure, DialId, InstanceNonce, LeafConfig, LeafEffect, LeafEvent, LeafId, LeafStatus, ProxyId, TunnelId } from '@xylem/discovery';
+import type { AgentId, DialFailure, DialId, InstanceNonce, LeafConfig, LeafEffect, LeafEvent, LeafId, ProxyId, TunnelId } from '@xylem/discovery';
+import type { CoreMakers, LeafCore, LivenessCore } from './cores.ts';
 import type { Host } from './host.ts';
-import { LIVENESS } from './messages.ts';
 import type { AgentMessage, ProxyMessage } from './messages.ts';
 import type { End } from './network.ts';
 import type { Trace } from './trace.ts';
-
-/** What decides for an agent: the product's `LeafDiscovery`, or a strategy it is compared with. */
-export interface AgentBrain {
-  handle(event: LeafEvent, now: number): void;
-  pollEffect(): LeafEffect | undefined;
-  nextTimeout(): number | undefined;
-  status(): LeafStatus;
-}
-
-export type BrainMaker = (config: LeafConfig, host: Host) => AgentBrain;
-
-export const productionBrain: BrainMaker = (config, host) => new LeafDiscovery(config, host.random, host.now);
 
 /** Connects an agent to the balancer's address; answers with its end, or with how that failed. */
 export type Dialler = (agent: AgentProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void) => void;
@@ -25,7 +12,9 @@ interface Tunnel {
   readonly id: TunnelId;
   readonly end: End;
   readonly proxy: ProxyId;
-  readonly liveness: Liveness;
+  readonly liveness: LivenessCore;
+  granted: boolean;
+  drainAnnounced: boolean;
 }
 
 /** One leaf agent: its real core, with dials, tunnels and liveness simulated. */
@@ -34,7 +23,8 @@ export class AgentProcess {
   readonly leaf: LeafId;
   readonly agent: AgentId;
   readonly #config: LeafConfig;
-  readonly #makeBrain: BrainMaker;
+  readonly #cores: CoreMakers;
+  readonly #fenced: boolean;
   readonly #dial: Dialler;
   readonly #trace: Trace;
   readonly #clock: () => number;
@@ -42,7 +32,7 @@ export class AgentProcess {
   readonly #dials = new Map<DialId, End | undefined>();
   /** Greatest incarnation seen of each proxy: the fence of forwarded dials. */
   readonly #seen = new Map<ProxyId, bigint>();
-  #brain: AgentBrain | undefined;
+  #brain: LeafCore | undefined;
   #lives = 0;
   #nextTunnel = 0;
   #dialsMade = 0;
@@ -51,7 +41,9 @@ export class AgentProcess {
   constructor(parts: {
     readonly host: Host;
     readonly config: LeafConfig;
-    readonly makeBrain: BrainMaker;
+    readonly cores: CoreMakers;
+    /** False for a planted bug: dials of any incarnation are served. */
+    readonly fenced: boolean;
     readonly dial: Dialler;
     readonly trace: Trace;
     readonly clock: () => number;
@@ -60,13 +52,14 @@ export class AgentProcess {
     this.leaf = parts.config.leaf;
     this.agent = parts.config.agent;
     this.#config = parts.config;
-    this.#makeBrain = parts.makeBrain;
+    this.#cores = parts.cores;
+    this.#fenced = parts.fenced;
     this.#dial = parts.dial;
     this.#trace = parts.trace;
     this.#clock = parts.clock;
   }
 
-  get brain(): AgentBrain | undefined {
+  get brain(): LeafCore | undefined {
     return this.#brain;
   }
 
@@ -98,7 +91,7 @@ export class AgentProcess {
     this.#lives += 1;
     this.host.start();
     this.#reset();
-    this.#brain = this.#makeBrain(this.#config, this.host);
+    this.#brain = this.#cores.leaf(this.#config, this.host);
     this.#note('starts');
     this.#perform();
   }
@@ -177,11 +170,13 @@ export class AgentProcess {
       case 'requestStandby':
         return this.#send(this.#tunnels.get(effect.tunnel)?.end, { type: 'standby' });
       case 'requestSnapshot':
+        this.#note('asks for a snapshot');
         return this.#send(this.#tunnels.get(effect.tunnel)?.end, { type: 'snapshotWanted', have: effect.have });
       case 'closeTunnel': {
         const tunnel = this.#tunnels.get(effect.tunnel);
         if (tunnel === undefined) return;
         this.#note(`closes ${tunnel.proxy}: ${effect.reason}`);
+        this.#tellGivenUp(tunnel, effect.reason);
         this.#send(tunnel.end, { type: 'goodbye', reason: effect.reason });
         tunnel.end.close();
         return void this.host.after(0, () => this.#closed(tunnel.id, true, effect.reason));
@@ -189,11 +184,15 @@ export class AgentProcess {
     }
   }
 
+  #tellGivenUp({ granted, proxy, drainAnnounced }: Tunnel, reason: string): void {
+    if (granted) this.#trace.tell({ type: 'claimGivenUp', agent: this.host.name, proxy, reason, drainAnnounced });
+  }
+
   #startDial(effect: Extract<LeafEffect, { type: 'dial' }>): void {
     const { dial, target, replaces } = effect;
     this.#dialsMade += 1;
     this.#dials.set(dial, undefined);
-    this.#note(`dials ${target ?? 'anyone'}`);
+    this.#note(`dials ${target ?? 'anyone'}${replaces === undefined ? '' : ' again, directly'}`);
     this.#dial(
       this,
       target,
@@ -243,6 +242,7 @@ export class AgentProcess {
     if (tunnel === undefined) return;
     switch (message.type) {
       case 'granted':
+        tunnel.granted = true;
         this.#note(`holds ${tunnel.proxy}`);
         return this.#handle({ type: 'claimGranted', tunnel: id, slot: message.slot });
       case 'recorded':
@@ -260,22 +260,31 @@ export class AgentProcess {
         this.#performLiveness(tunnel);
         return this.#wake();
       case 'drain':
+        tunnel.drainAnnounced = true;
         return this.#handle({ type: 'drainAnnounced', tunnel: id, spreadMs: message.spreadMs, deadlineMs: message.deadlineMs });
       case 'goodbye':
         end.close();
         return this.#closed(id, true, message.reason);
-      case 'dial': {
-        const stale = message.incarnation < (this.#seen.get(tunnel.proxy) ?? 0n);
-        return this.#send(end, { type: 'dialAnswer', dial: message.dial, outcome: stale ? 'stale-incarnation' : 'connected' });
-      }
+      case 'dial':
+        return this.#serveDial(tunnel, message);
     }
+  }
+
+  /** A user's connection: served unless a newer incarnation of the proxy is known (S3). */
+  #serveDial({ proxy, end }: Tunnel, { dial, incarnation }: Extract<ProxyMessage, { type: 'dial' }>): void {
+    const seen = this.#seen.get(proxy) ?? 0n;
+    const stale = this.#fenced && incarnation < seen;
+    if (stale) this.#note(`refuses a dial of a stale incarnation of ${proxy}`);
+    else this.#trace.tell({ type: 'dialServed', agent: this.host.name, proxy, incarnation, seen });
+    this.#send(end, { type: 'dialAnswer', dial, outcome: stale ? 'stale-incarnation' : 'connected' });
   }
 
   #welcomed(dial: DialId, id: TunnelId, end: End, welcome: Extract<ProxyMessage, { type: 'welcome' }>): void {
     if (!this.#dials.delete(dial)) return end.reset();
     const { proxy, incarnation, via } = welcome;
     this.#see(proxy, incarnation);
-    this.#tunnels.set(id, { id, end, proxy, liveness: new Liveness(LIVENESS, this.host.random, this.host.now) });
+    this.#tunnels.set(id, { id, end, proxy, liveness: this.#cores.agentLiveness(this.host), granted: false, drainAnnounced: false });
+    this.#note(via === undefined ? `reaches ${proxy} directly` : `reaches ${proxy} relayed by ${via}`);
     this.#handle({ type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via });
   }
 

@@ -31,6 +31,7 @@ export class Chaos {
   heal(): void {
     const world = this.#world;
     this.#healed = true;
+    world.quiet = true;
     this.#note('everything heals');
     Object.assign(world.store.lies, { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 });
     world.gossip.quiet();

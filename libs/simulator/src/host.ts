@@ -21,6 +21,7 @@ export class Host {
   #generation = 0;
   #alive = false;
   #paused = false;
+  #everPaused = false;
   #inbox: (() => void)[] = [];
   #timer: Scheduled | undefined;
   #timerAt: number | undefined;
@@ -40,6 +41,11 @@ export class Host {
     return this.#paused;
   }
 
+  /** In this life. */
+  get everPaused(): boolean {
+    return this.#everPaused;
+  }
+
   /** Rises with every start, so that what an earlier life left behind cannot reach a later one. */
   get generation(): number {
     return this.#generation;
@@ -54,6 +60,7 @@ export class Host {
     this.#generation += 1;
     this.#alive = true;
     this.#paused = false;
+    this.#everPaused = false;
   }
 
   crash(): void {
@@ -66,6 +73,7 @@ export class Host {
 
   pause(): void {
     this.#paused = true;
+    this.#everPaused = true;
   }
 
   resume(): void {

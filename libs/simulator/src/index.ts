@@ -6,5 +6,5 @@ export { Trace, formatTraceLine } from './trace.ts';
 export { FAULT_KINDS } from './faults.ts';
 export type { Fault, FaultKind } from './faults.ts';
 export { simulate, worldOf } from './run.ts';
-export type { RunOptions, RunReport } from './run.ts';
+export type { Overrides, RunOptions, RunReport } from './run.ts';
 export type { Violation } from './checkers.ts';

@@ -35,6 +35,15 @@ export class End {
     return this.#connection;
   }
 
+  /** Virtual time at which the process at the other end died; undefined while it lives. */
+  get peerDiedAt(): number | undefined {
+    return this.#connection.diedAt(this.#side === 0 ? 1 : 0);
+  }
+
+  get peer(): Host {
+    return this.#connection.ends[this.#side === 0 ? 1 : 0].host;
+  }
+
   listen(handlers: EndHandlers): void {
     this.#connection.listen(this.#side, handlers);
   }
@@ -58,6 +67,7 @@ interface Side {
   readonly generation: number;
   handlers: EndHandlers | undefined;
   open: boolean;
+  diedAt: number | undefined;
   /** Deliveries to this side, oldest first, held while the direction is blocked. */
   readonly held: (() => void)[];
   /** Messages that arrived before anyone listened. */
@@ -84,6 +94,7 @@ export class Connection {
       generation: host.generation,
       handlers: undefined,
       open: true,
+      diedAt: undefined,
       held: [],
       early: [],
       lastArrival: 0,
@@ -96,8 +107,8 @@ export class Connection {
     return this.#sides[index].open;
   }
 
-  involves(host: Host): boolean {
-    return this.#sides.some((side) => side.host === host && side.generation === host.generation);
+  diedAt(index: 0 | 1): number | undefined {
+    return this.#sides[index].diedAt;
   }
 
   listen(index: 0 | 1, handlers: EndHandlers): void {
@@ -126,6 +137,7 @@ export class Connection {
     const own = this.#sides[index];
     if (!own.open) return;
     own.open = false;
+    own.diedAt = this.#network.scheduler.now;
     if (!silently) this.#transmit(index, (target) => this.#ended(target, 'reset'));
     this.#network.forget(this);
   }
@@ -192,6 +204,7 @@ export class Network {
   readonly #connections = new Set<Connection>();
   readonly #blocked = new Set<string>();
   #nextId = 0;
+  #everBlocked = false;
   minDelayMs = 0.2;
   maxDelayMs = 5;
 
@@ -210,12 +223,18 @@ export class Network {
     return connection;
   }
 
+  /** Whether anything was ever held back between any two hosts. */
+  get everBlocked(): boolean {
+    return this.#everBlocked;
+  }
+
   blocked(from: Host, to: Host): boolean {
     return this.#blocked.has(`${from.name}>${to.name}`);
   }
 
   /** Blocks one direction; healing delivers what was held, in order. */
   block(from: Host, to: Host): void {
+    this.#everBlocked = true;
     this.#blocked.add(`${from.name}>${to.name}`);
   }
 

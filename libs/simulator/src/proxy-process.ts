@@ -1,34 +1,41 @@
-import { Liveness, RegistryLink, RootDiscovery, defaultRegistryLinkConfig, defaultRootConfig } from '@xylem/discovery';
+import { defaultRootConfig } from '@xylem/discovery';
 import type {
+  AgentId,
   GossipMessage,
+  Incarnation,
   InstanceNonce,
+  LeafId,
   ProxyId,
-  RegistryEffect,
-  RegistryEvent,
+  RootCloseReason,
   RootConfig,
   RootEffect,
   RootEvent,
-  Snapshot,
   TunnelId,
 } from '@xylem/discovery';
-import type { SessionRequest } from '@xylem/membership';
+import type { CoreMakers, LinkCore, LivenessCore, RootCore } from './cores.ts';
 import type { GossipFaults } from './gossip-faults.ts';
 import type { Host } from './host.ts';
-import { LIVENESS } from './messages.ts';
 import type { AgentMessage, ProxyMessage } from './messages.ts';
 import type { End } from './network.ts';
-import { claimEvent, linkEvent } from './registry-messages.ts';
-import type { SessionDown, SessionUp } from './registry-process.ts';
-import type { Trace } from './trace.ts';
+import { ProxySession } from './proxy-session.ts';
+import type { SessionOwner } from './proxy-session.ts';
+import type { PeerSeen, Trace } from './trace.ts';
 
 /** Opens a session stream to a registry; undefined when nothing accepts. */
 export type SessionDialler = (proxy: ProxyProcess, registry: string, answer: (end: End | undefined) => void) => void;
 
+/** What checkers see of a tunnel. */
+export type TunnelEnd = Readonly<Pick<Tunnel, 'id' | 'leaf' | 'agent' | 'end' | 'granted'>>;
+
 interface Tunnel {
   readonly id: TunnelId;
   readonly end: End;
-  readonly agent: string;
-  readonly liveness: Liveness;
+  readonly leaf: LeafId;
+  readonly agent: AgentId;
+  readonly liveness: LivenessCore;
+  /** The slot of the last grant that was sent. */
+  granted: number | undefined;
+  drainAnnounced: boolean;
   challenged: boolean;
 }
 
@@ -38,18 +45,19 @@ export class ProxyProcess {
   readonly id: ProxyId;
   readonly generation: number;
   readonly #config: RootConfig;
-  readonly #registries: readonly string[];
-  readonly #connect: SessionDialler;
+  readonly #cores: CoreMakers;
+  readonly #session: ProxySession;
   readonly #gossip: GossipFaults;
   readonly #trace: Trace;
   readonly #clock: () => number;
   readonly #tunnels = new Map<TunnelId, Tunnel>();
-  #root: RootDiscovery | undefined;
-  #link: RegistryLink | undefined;
-  #session: { readonly number: number; readonly end: End } | undefined;
+  #root: RootCore | undefined;
   #lives = 0;
   #onEnded: (() => void) | undefined;
+  /** Tunnels that asked to stand by: for the trace. */
+  readonly #waiting = new Set<TunnelId>();
   #turns = 0;
+  #dials = 0;
 
   constructor(parts: {
     readonly host: Host;
@@ -57,6 +65,7 @@ export class ProxyProcess {
     readonly config?: Partial<RootConfig>;
     readonly registries: readonly string[];
     readonly connect: SessionDialler;
+    readonly cores: CoreMakers;
     readonly gossip: GossipFaults;
     readonly trace: Trace;
     readonly clock: () => number;
@@ -65,19 +74,36 @@ export class ProxyProcess {
     this.id = parts.host.name as ProxyId;
     this.generation = parts.generation ?? 0;
     this.#config = { ...defaultRootConfig(this.id), ...parts.config };
-    this.#registries = parts.registries;
-    this.#connect = parts.connect;
+    this.#cores = parts.cores;
     this.#gossip = parts.gossip;
     this.#trace = parts.trace;
     this.#clock = parts.clock;
+    this.#session = new ProxySession(this.#sessionOwner(parts.connect), parts.registries, parts.cores.link);
   }
 
-  get root(): RootDiscovery | undefined {
+  #sessionOwner(connect: SessionDialler): SessionOwner {
+    const nonce = (): InstanceNonce => this.nonce;
+    return {
+      host: this.host,
+      id: this.id,
+      generation: this.generation,
+      get nonce() {
+        return nonce();
+      },
+      note: (what) => this.#note(what),
+      connect: (registry, answer) => connect(this, registry, answer),
+      inform: (event) => this.#root?.handle(event, this.host.now),
+      perform: () => this.#perform(),
+      ended: () => this.#onEnded?.(),
+    };
+  }
+
+  get root(): RootCore | undefined {
     return this.#root;
   }
 
-  get link(): RegistryLink | undefined {
-    return this.#link;
+  get link(): LinkCore | undefined {
+    return this.#session.link;
   }
 
   /** Rises whenever a core was told something: checkers look again then. */
@@ -90,17 +116,26 @@ export class ProxyProcess {
   }
 
   /** Tunnels as this end sees them: for checkers. */
-  tunnelEnds(): readonly { readonly tunnel: TunnelId; readonly agent: string; readonly end: End }[] {
-    return [...this.#tunnels.values()].map(({ id, agent, end }) => ({ tunnel: id, agent, end }));
+  tunnelEnds(): readonly TunnelEnd[] {
+    return [...this.#tunnels.values()];
+  }
+
+  /** Users come: one connection over every claimed tunnel, carrying incarnation and token as production does. */
+  dialNodes(): void {
+    const status = this.#root?.status();
+    for (const { tunnel, state, token } of status?.tunnels ?? []) {
+      if (state !== 'claimed' && state !== 'provisional') continue;
+      this.#dials += 1;
+      this.#send(this.#tunnels.get(tunnel)?.end, { type: 'dial', dial: this.#dials, incarnation: status?.incarnation ?? (0n as Incarnation), token });
+    }
   }
 
   start(): void {
     this.#lives += 1;
     this.host.start();
     this.#tunnels.clear();
-    this.#session = undefined;
-    this.#root = new RootDiscovery(this.#config, this.host.random, this.host.now);
-    this.#link = new RegistryLink(defaultRegistryLinkConfig(this.#registries), this.host.random, this.host.now);
+    this.#root = this.#cores.root(this.#config, this.host);
+    this.#session.start();
     this.#note('starts');
     this.#perform();
   }
@@ -108,7 +143,7 @@ export class ProxyProcess {
   crash(): void {
     this.#note('crashes');
     this.#root = undefined;
-    this.#link = undefined;
+    this.#session.crash();
     this.#tunnels.clear();
     this.host.crash();
   }
@@ -141,8 +176,8 @@ export class ProxyProcess {
     const root = this.#root;
     if (root === undefined) return;
     const { tunnel, leaf, agent, nonce, replaces } = hello;
-    const liveness = new Liveness(LIVENESS, this.host.random, this.host.now);
-    this.#tunnels.set(tunnel, { id: tunnel, end, agent, liveness, challenged: false });
+    const liveness = this.#cores.proxyLiveness(this.host);
+    this.#tunnels.set(tunnel, { id: tunnel, end, leaf, agent, liveness, granted: undefined, drainAnnounced: false, challenged: false });
     this.#send(end, { type: 'welcome', proxy: this.id, incarnation: root.status().incarnation, via });
     this.#toRoot({ type: 'attachRequested', tunnel, leaf, agent, nonce, replaces, via });
   }
@@ -154,6 +189,7 @@ export class ProxyProcess {
       case 'hello':
         return;
       case 'standby':
+        this.#waiting.add(id);
         return this.#toRoot({ type: 'standbyRequested', tunnel: id });
       case 'ping':
         return this.#send(tunnel.end, { type: 'pong', nonce: message.nonce });
@@ -175,6 +211,7 @@ export class ProxyProcess {
 
   #closed(id: TunnelId, how: string): void {
     if (!this.#tunnels.delete(id)) return;
+    this.#waiting.delete(id);
     this.#note(`tunnel ${id} over: ${how}`);
     this.#toRoot({ type: 'tunnelClosed', tunnel: id });
   }
@@ -184,20 +221,11 @@ export class ProxyProcess {
     this.#perform();
   }
 
-  #toLink(event: RegistryEvent): void {
-    this.#link?.handle(event, this.host.now);
-    this.#perform();
-  }
-
   /** Runs both cores' effects to the end; the one may feed the other. */
   #perform(): void {
     this.#turns += 1;
     for (;;) {
-      const link = this.#link?.pollEffect();
-      if (link !== undefined) {
-        this.#doLink(link);
-        continue;
-      }
+      if (this.#session.step()) continue;
       const root = this.#root?.pollEffect();
       if (root === undefined) break;
       this.#doRoot(root);
@@ -206,7 +234,7 @@ export class ProxyProcess {
   }
 
   #wake(): void {
-    const due = [this.#root?.nextTimeout(), this.#link?.nextTimeout()];
+    const due = [this.#root?.nextTimeout(), this.link?.nextTimeout()];
     for (const tunnel of this.#tunnels.values()) due.push(tunnel.liveness.nextTimeout());
     const next = due.reduce((least, at) => (at !== undefined && (least === undefined || at < least) ? at : least), undefined);
     this.host.wakeAt(next, () => this.#timeout());
@@ -220,7 +248,7 @@ export class ProxyProcess {
       tunnel.liveness.handle({ type: 'timeout' }, now);
       this.#performLiveness(tunnel);
     }
-    if (isDue(this.#link?.nextTimeout())) this.#link?.handle({ type: 'timeout' }, now);
+    this.#session.timeout(now);
     if (isDue(this.#root?.nextTimeout())) this.#root?.handle({ type: 'timeout' }, now);
     this.#perform();
   }
@@ -229,8 +257,7 @@ export class ProxyProcess {
     for (let effect = tunnel.liveness.pollEffect(); effect !== undefined; effect = tunnel.liveness.pollEffect()) {
       if (effect.type === 'sendPing') this.#send(tunnel.end, { type: 'ping', nonce: effect.nonce });
       else if (effect.type === 'reportAlive') {
-        if (tunnel.challenged) this.#toRoot({ type: 'challengeAnswered', tunnel: tunnel.id });
-        tunnel.challenged = false;
+        this.#answersChallenge(tunnel);
       } else {
         tunnel.end.reset();
         this.#closed(tunnel.id, 'silent');
@@ -242,9 +269,9 @@ export class ProxyProcess {
     const end = 'tunnel' in effect ? this.#tunnels.get(effect.tunnel)?.end : undefined;
     switch (effect.type) {
       case 'grantClaim':
-        this.#note(`grants slot ${String(effect.slot)} to ${effect.tunnel}`);
-        return this.#send(end, { type: 'granted', slot: effect.slot });
+        return this.#grant(effect.tunnel, effect.slot);
       case 'confirmClaim':
+        this.#note(`records slot ${String(effect.slot)} of ${effect.tunnel}`);
         return this.#send(end, { type: 'recorded', slot: effect.slot, token: effect.token, incarnation: effect.incarnation });
       case 'reportHeld':
         return this.#send(end, { type: 'held', holder: effect.holder });
@@ -253,21 +280,22 @@ export class ProxyProcess {
       case 'challengeTunnel':
         return this.#challenge(effect.tunnel);
       case 'closeTunnel':
-        return this.#close(effect.tunnel, `${effect.reason}: ${effect.detail}`);
+        return this.#close(effect.tunnel, effect.reason, effect.detail);
       case 'announceDrain':
+        this.#announced(effect.tunnel);
         return this.#send(end, { type: 'drain', spreadMs: effect.spreadMs, deadlineMs: effect.deadlineMs });
       case 'recordClaim': {
         const { request, leaf, slot, agent, nonce } = effect;
-        return this.#ask({ type: 'acquire', request: BigInt(request), leaf, slot, agent, nonce }, { type: 'claimUnknown', request });
+        return this.#session.ask({ type: 'acquire', request: BigInt(request), leaf, slot, agent, nonce }, { type: 'claimUnknown', request });
       }
       case 'releaseClaim': {
         const { request, leaf, slot, token } = effect;
-        return this.#ask({ type: 'release', request: BigInt(request), leaf, slot, token }, { type: 'releaseUnknown', request });
+        return this.#session.ask({ type: 'release', request: BigInt(request), leaf, slot, token }, { type: 'releaseUnknown', request });
       }
       case 'deregister':
-        return this.#link?.handle({ type: 'drainRequested' }, this.host.now);
+        return this.#session.tell({ type: 'drainRequested' });
       case 'drained':
-        return this.#link?.handle({ type: 'leaveRequested', deadlineMs: 3_000 }, this.host.now);
+        return this.#session.tell({ type: 'leaveRequested', deadlineMs: 3_000 });
     }
   }
 
@@ -280,105 +308,45 @@ export class ProxyProcess {
     }
   }
 
+  #answersChallenge(tunnel: Tunnel): void {
+    if (!tunnel.challenged) return;
+    tunnel.challenged = false;
+    this.#note(`challenge answered by ${tunnel.id}`);
+    this.#toRoot({ type: 'challengeAnswered', tunnel: tunnel.id });
+  }
+
   #challenge(id: TunnelId): void {
     const tunnel = this.#tunnels.get(id);
     if (tunnel === undefined) return;
+    this.#note(`challenges ${id}`);
     tunnel.challenged = true;
     tunnel.liveness.handle({ type: 'challengeRequested' }, this.host.now);
     this.#performLiveness(tunnel);
   }
 
-  #close(id: TunnelId, reason: string): void {
-    const end = this.#tunnels.get(id)?.end;
-    this.#send(end, { type: 'goodbye', reason });
-    end?.close();
+  #grant(id: TunnelId, slot: number): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel === undefined) return;
+    this.#note(`${this.#waiting.delete(id) ? 'promotes standby' : 'grants slot'} ${String(slot)} to ${id}`);
+    tunnel.granted = slot;
+    this.#send(tunnel.end, { type: 'granted', slot });
+  }
+
+  #announced(id: TunnelId): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel !== undefined) tunnel.drainAnnounced = true;
+  }
+
+  #close(id: TunnelId, reason: RootCloseReason, detail: string): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel === undefined) return;
+    this.#note(`closes ${id}: ${reason}: ${detail}`);
+    this.#trace.tell({ type: 'tunnelGivenUp', proxy: this.id, tunnel: id, reason, drainAnnounced: tunnel.drainAnnounced, peer: seenPeer(tunnel.end) });
+    tunnel.granted = undefined;
+    this.#send(tunnel.end, { type: 'goodbye', reason: `${reason}: ${detail}` });
+    tunnel.end.close();
     // A closed stream is told after this turn, as a real one would.
     this.host.after(0, () => this.#closed(id, reason));
-  }
-
-  #ask(request: SessionRequest, otherwise: RootEvent): void {
-    const session = this.#session;
-    if (session === undefined) return void this.host.after(0, () => this.#toRoot(otherwise));
-    const message: SessionUp = { request };
-    session.end.send(message);
-  }
-
-  #doLink(effect: RegistryEffect): void {
-    switch (effect.type) {
-      case 'openSession':
-        return this.#openSession(effect);
-      case 'closeSession': {
-        const session = this.#session?.number === effect.session ? this.#session : undefined;
-        if (session !== undefined) this.#session = undefined;
-        session?.end.close();
-        return void this.host.after(0, () => this.#toLink({ type: 'sessionEnded', session: effect.session, detail: effect.detail }));
-      }
-      case 'sendHeartbeat':
-        return this.#request(effect.session, { type: 'heartbeat', sequence: effect.sequence });
-      case 'sendDrain':
-        return this.#request(effect.session, { type: 'drain' });
-      case 'sendLeave':
-        return this.#request(effect.session, { type: 'leave' });
-      case 'reportConnected':
-        return this.#root?.handle({ type: 'registryConnected', incarnation: effect.incarnation }, this.host.now);
-      case 'reportLost':
-        return this.#root?.handle({ type: 'registryLost' }, this.host.now);
-      case 'reportMembership':
-        return this.#membership(effect.snapshot);
-      case 'reportClaims':
-        return this.#root?.handle({ ...effect, type: 'claimsObserved' }, this.host.now);
-      case 'reportLeft':
-        this.#note('has left');
-        return void this.host.after(0, () => this.#onEnded?.());
-    }
-  }
-
-  #membership(snapshot: Snapshot): void {
-    this.#note(`knows (${snapshot.proxies.map((proxy) => proxy.id).join(',')}) as of ${String(snapshot.stamp.epoch)}.${String(snapshot.stamp.revision)}`);
-    this.#root?.handle({ type: 'membershipChanged', snapshot }, this.host.now);
-  }
-
-  #request(session: number, request: SessionRequest): void {
-    const message: SessionUp = { request };
-    if (this.#session?.number === session) this.#session.end.send(message);
-  }
-
-  #openSession(effect: Extract<RegistryEffect, { type: 'openSession' }>): void {
-    const { session: number } = effect;
-    const ended = (detail: string): void => {
-      if (this.#session?.number === number) this.#session = undefined;
-      this.#toLink({ type: 'sessionEnded', session: number, detail });
-    };
-    this.#connect(
-      this,
-      effect.registry,
-      this.host.bind((end) => {
-        if (end === undefined) return ended('refused');
-        this.#session = { number, end };
-        end.listen({ onMessage: (message) => this.#answered(number, message as SessionDown), onEnd: ended });
-        this.#request(number, {
-          type: 'hello',
-          minVersion: 1,
-          maxVersion: 1,
-          proxy: this.id,
-          instanceNonce: this.nonce,
-          peerAddress: `${this.id}:7201`,
-          tunnelAddress: `${this.id}:7200`,
-          generation: this.generation,
-          software: 'simulated',
-          incarnation: effect.incarnation,
-          newestStamp: this.#link?.view()?.stamp,
-        });
-      }),
-    );
-  }
-
-  #answered(session: number, { reply }: SessionDown): void {
-    if (this.#session?.number !== session) return;
-    const forLink = linkEvent(session, reply);
-    if (forLink !== undefined) return this.#toLink(forLink);
-    const forRoot = claimEvent(reply);
-    if (forRoot !== undefined) this.#toRoot(forRoot);
   }
 
   #send(end: End | undefined, message: ProxyMessage): void {
@@ -388,4 +356,8 @@ export class ProxyProcess {
   #note(what: string): void {
     this.#trace.add(this.#clock(), this.host.name, what);
   }
+}
+
+function seenPeer({ peerDiedAt, peer }: End): PeerSeen {
+  return { alive: peerDiedAt === undefined, troubled: peer.everPaused };
 }

@@ -1,5 +1,6 @@
-import { DEFAULT_REGISTRY_CONFIG, PREFIX, PREFIX_END, RegistryCore } from '@xylem/membership';
+import { DEFAULT_REGISTRY_CONFIG, PREFIX, PREFIX_END } from '@xylem/membership';
 import type { RegistryConfig, RegistryEffect, RegistryEvent, SessionId, SessionReply, SessionRequest } from '@xylem/membership';
+import type { CoreMakers, RegistryApi } from './cores.ts';
 import type { Host } from './host.ts';
 import type { End } from './network.ts';
 import type { StoreModel } from './store-model.ts';
@@ -20,19 +21,21 @@ export class RegistryProcess {
   readonly #trace: Trace;
   readonly #clock: () => number;
   readonly #sessions = new Map<SessionId, End>();
-  #core: RegistryCore | undefined;
+  readonly #make: CoreMakers['registry'];
+  #core: RegistryApi | undefined;
   #closeWatch: (() => void) | undefined;
   #lives = 0;
   #nextSession = 0;
 
-  constructor(host: Host, store: StoreModel, trace: Trace, clock: () => number) {
+  constructor(host: Host, store: StoreModel, make: CoreMakers['registry'], trace: Trace, clock: () => number) {
     this.host = host;
     this.#store = store;
+    this.#make = make;
     this.#trace = trace;
     this.#clock = clock;
   }
 
-  get core(): RegistryCore | undefined {
+  get core(): RegistryApi | undefined {
     return this.#core;
   }
 
@@ -46,7 +49,7 @@ export class RegistryProcess {
       boot: `${this.host.name}-${String(this.#lives)}`,
       storeName: 'the simulated store',
     };
-    this.#core = new RegistryCore(config, this.host.now);
+    this.#core = this.#make(config, this.host);
     this.#note('starts');
     this.#perform();
   }
@@ -133,7 +136,10 @@ export class RegistryProcess {
     this.#closeWatch = this.#store.watch(this.host, PREFIX, PREFIX_END, fromRevision, {
       onOpened: () => this.#handle({ type: 'watchOpened', watch }),
       onAdvanced: (revision, events) => this.#handle({ type: 'watchAdvanced', watch, revision, events }),
-      onCompacted: () => this.#handle({ type: 'watchCompacted', watch }),
+      onCompacted: () => {
+        this.#note('watch is compacted');
+        this.#handle({ type: 'watchCompacted', watch });
+      },
       onLost: (detail) => this.#handle({ type: 'watchLost', watch, detail }),
     });
   }

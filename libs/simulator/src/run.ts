@@ -1,4 +1,3 @@
-import type { BrainMaker } from './agent-process.ts';
 import { BALANCER_POLICIES, FAIR_POLICIES } from './balancer.ts';
 import type { BalancerPolicy } from './balancer.ts';
 import { Chaos } from './chaos.ts';
@@ -28,15 +27,16 @@ const QUIET_MS = 60_000;
 /** One jittered probe a minute, and one where the window is cut at both ends. */
 const QUIET_DIALS = 2;
 
+export type Overrides = Pick<WorldOptions, 'cores' | 'fencedAgents' | 'leafConfig' | 'rootConfig'>;
+
 export interface RunOptions {
   readonly seed: number;
   readonly keepTrace?: boolean;
   /** In place of the seed's own: for replays of smaller failures. */
   readonly faults?: readonly Fault[];
   readonly balancer?: BalancerPolicy;
-  readonly makeBrain?: BrainMaker;
-  /** Changes the world before it runs: planted bugs. */
-  readonly prepare?: (world: World) => void;
+  /** Changes what the seed stands for: other strategies, planted bugs. */
+  readonly overrides?: Overrides;
 }
 
 export interface RunReport {
@@ -68,7 +68,7 @@ export function worldOf(options: RunOptions): WorldOptions {
     balancer,
     steering,
     drift: random.between('drift', 0, 2e-4),
-    ...(options.makeBrain === undefined ? {} : { makeBrain: options.makeBrain }),
+    ...options.overrides,
     ...(options.keepTrace === undefined ? {} : { keepTrace: options.keepTrace }),
   };
 }
@@ -77,7 +77,6 @@ export function worldOf(options: RunOptions): WorldOptions {
 export function simulate(options: RunOptions): RunReport {
   const shape = worldOf(options);
   const world = new World(shape);
-  options.prepare?.(world);
   const faults = options.faults ?? planFaults(options.seed, CHAOS_MS);
   const chaos = new Chaos(world, faults);
   const checkers = new Checkers(world);

@@ -35,6 +35,8 @@ export interface WatchHandlers {
 
 const MIN_DELAY_MS = 0.3;
 const MAX_DELAY_MS = 4;
+/** How long a request of unknown outcome may be on its way: well beyond its deadline. */
+const LATE_MS = 6_000;
 const WATCH_BATCH_BYTES = 1 << 20;
 const CLUSTER = 7n;
 
@@ -80,13 +82,21 @@ export class StoreModel {
     const unknown = (detail: string): void => void this.#scheduler.after(timeoutMs, () => answer({ status: 'unknown', detail }));
     if (this.lies.down) return unknown('the store did not answer');
     const lost = this.#random.chance('unknown', this.lies.unknownOutcome);
-    if (lost && this.#random.chance('lost-before', 0.5)) return unknown('the request was lost');
+    if (lost && this.#random.chance('lost-before', 0.5)) {
+      // A request that nobody waits for any more may still be applied: it was only held up.
+      if (this.#random.chance('late', 0.5)) this.#scheduler.after(this.#random.between('how-late', 0, LATE_MS), () => this.#applyLate(operation));
+      return unknown('the request was lost');
+    }
     this.#later(() => {
       if (this.lies.down) return unknown('the store stopped answering');
       const outcome = this.#execute(operation);
       if (lost) return unknown('the answer was lost');
       this.#later(() => answer(outcome));
     });
+  }
+
+  #applyLate(operation: StoreOperation): void {
+    if (!this.lies.down && operation.type !== 'range') this.#execute(operation);
   }
 
   keepAlive(host: Host, lease: bigint, reply: (ttlMs: number) => void): void {

@@ -7,11 +7,37 @@ export interface TraceLine {
   readonly what: string;
 }
 
+/** What a checker has to know the moment it happens, because nothing shows it later. */
+export type Fact =
+  /** An agent closes a tunnel on which it was granted the claim. */
+  | { readonly type: 'claimGivenUp'; readonly agent: string; readonly proxy: string; readonly reason: string; readonly drainAnnounced: boolean }
+  /** A root proxy closes a tunnel. */
+  | {
+      readonly type: 'tunnelGivenUp';
+      readonly proxy: string;
+      readonly tunnel: string;
+      readonly reason: string;
+      readonly drainAnnounced: boolean;
+      readonly peer: PeerSeen;
+    }
+  /** An agent dialled a node on behalf of a proxy of this incarnation, having heard of `seen`. */
+  | { readonly type: 'dialServed'; readonly agent: string; readonly proxy: string; readonly incarnation: bigint; readonly seen: bigint };
+
+/** The other end of a tunnel, as nobody but the simulator knows it. */
+export interface PeerSeen {
+  readonly alive: boolean;
+  /** It was stopped, or something between the hosts was broken, at some time in its life. */
+  readonly troubled: boolean;
+}
+
 /** What happened, in order: a running hash always, the lines themselves when asked for. */
 export class Trace {
   readonly #lines: TraceLine[] | undefined;
   #hash = 0x811c9dc5;
   #count = 0;
+  /** Told each line and each fact, in order. */
+  onLine: ((line: TraceLine) => void) | undefined;
+  onFact: ((fact: Fact) => void) | undefined;
 
   constructor(keepLines: boolean) {
     this.#lines = keepLines ? [] : undefined;
@@ -21,6 +47,11 @@ export class Trace {
     this.#hash = hashText(`${at.toFixed(3)}|${who}|${what}`, this.#hash);
     this.#count += 1;
     this.#lines?.push({ at, who, what });
+    this.onLine?.({ at, who, what });
+  }
+
+  tell(fact: Fact): void {
+    this.onFact?.(fact);
   }
 
   /** Equal for equal runs: determinism is checked by comparing it. */

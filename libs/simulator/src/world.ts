@@ -1,9 +1,10 @@
 import { RelayPolicy, defaultLeafConfig, defaultRelayConfig, serverNameFor } from '@xylem/discovery';
 import type { AgentId, DialFailure, LeafConfig, LeafId, ProxyId, RootConfig } from '@xylem/discovery';
-import { AgentProcess, productionBrain } from './agent-process.ts';
-import type { BrainMaker } from './agent-process.ts';
+import { AgentProcess } from './agent-process.ts';
 import { Balancer } from './balancer.ts';
 import type { Backend, BalancerPolicy } from './balancer.ts';
+import { PRODUCTION } from './cores.ts';
+import type { CoreMakers } from './cores.ts';
 import { GossipFaults } from './gossip-faults.ts';
 import { Host } from './host.ts';
 import { Network } from './network.ts';
@@ -18,6 +19,8 @@ import { Trace } from './trace.ts';
 const DOMAIN = 'xylem.internal';
 /** How often the balancer's health check looks. */
 const HEALTH_INTERVAL_MS = 1_000;
+/** How often users dial over every tunnel. */
+const TRAFFIC_INTERVAL_MS = 2_000;
 
 export interface WorldOptions {
   readonly seed: number;
@@ -27,7 +30,10 @@ export interface WorldOptions {
   readonly leaves: Readonly<Record<string, number>>;
   readonly balancer: BalancerPolicy;
   readonly steering: 'sni' | 'off';
-  readonly makeBrain?: BrainMaker;
+  /** In place of the product's cores: other strategies, planted bugs. */
+  readonly cores?: Partial<CoreMakers>;
+  /** False for a planted bug: agents serve dials of any incarnation. */
+  readonly fencedAgents?: boolean;
   readonly rootConfig?: Partial<RootConfig>;
   readonly leafConfig?: Partial<LeafConfig>;
   readonly keepTrace?: boolean;
@@ -48,14 +54,18 @@ export class World {
   readonly proxies = new Map<string, ProxyProcess>();
   readonly agents = new Map<string, AgentProcess>();
   readonly #options: WorldOptions;
+  readonly #cores: CoreMakers;
   readonly #random: KeyedRandom;
   readonly #relays = new Map<string, RelayPolicy>();
   readonly #healthy = new Set<string>();
+  /** Set to end the users' dials. */
+  quiet = false;
   #nextProxy = 0;
 
   constructor(options: WorldOptions) {
     this.seed = options.seed;
     this.#options = options;
+    this.#cores = { ...PRODUCTION, ...options.cores };
     this.scheduler = new Scheduler(options.seed);
     this.network = new Network(options.seed, this.scheduler);
     this.store = new StoreModel(options.seed, this.scheduler);
@@ -65,9 +75,10 @@ export class World {
     for (let index = 1; index <= options.registries; index += 1) this.#addRegistry(`r${String(index)}`);
     for (let index = 1; index <= options.proxies; index += 1) this.addProxy();
     for (const [leaf, count] of Object.entries(options.leaves)) {
-      for (let index = 1; index <= count; index += 1) this.#addAgent(leaf, `${leaf}-${String(index)}`);
+      for (let index = 1; index <= count; index += 1) this.addAgent(leaf, `${leaf}-${String(index)}`);
     }
     this.#checkHealth();
+    this.#traffic();
   }
 
   get now(): number {
@@ -83,6 +94,7 @@ export class World {
       config: this.#options.rootConfig ?? {},
       registries: [...this.registries.keys()],
       connect: (from, registry, answer) => this.#openSession(from, registry, answer),
+      cores: this.#cores,
       gossip: this.gossip,
       trace: this.trace,
       clock: () => this.now,
@@ -109,27 +121,30 @@ export class World {
   }
 
   #addRegistry(name: string): void {
-    const registry = new RegistryProcess(this.#host(name), this.store, this.trace, () => this.now);
+    const registry = new RegistryProcess(this.#host(name), this.store, this.#cores.registry, this.trace, () => this.now);
     this.registries.set(name, registry);
     registry.start();
   }
 
-  #addAgent(leaf: string, name: string): void {
+  /** Starts an agent on host `host` under the name `name`: its own, or, by mistake, that of another. */
+  addAgent(leaf: string, name: string, host = name): AgentProcess {
     const config: LeafConfig = {
       ...defaultLeafConfig(leaf as LeafId, name as AgentId),
       steering: this.#options.steering,
       ...this.#options.leafConfig,
     };
     const agent = new AgentProcess({
-      host: this.#host(name),
+      host: this.#host(host),
       config,
-      makeBrain: this.#options.makeBrain ?? productionBrain,
+      cores: this.#cores,
+      fenced: this.#options.fencedAgents ?? true,
       dial: (from, target, answer) => this.#dial(from, target, answer),
       trace: this.trace,
       clock: () => this.now,
     });
-    this.agents.set(name, agent);
+    this.agents.set(host, agent);
     agent.start();
+    return agent;
   }
 
   #host(name: string): Host {
@@ -214,6 +229,14 @@ export class World {
       else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05)) this.#healthy.delete(proxy.id);
     }
     this.scheduler.after(HEALTH_INTERVAL_MS, () => this.#checkHealth());
+  }
+
+  /** Users keep coming, to proxies that are stopped, too: those find them when they go on. */
+  #traffic(): void {
+    for (const proxy of this.proxies.values()) proxy.host.run(() => proxy.dialNodes());
+    this.scheduler.after(TRAFFIC_INTERVAL_MS, () => {
+      if (!this.quiet) this.#traffic();
+    });
   }
 
   #travel(work: () => void): void {
