@@ -122,7 +122,7 @@ function whyForbidden(workspace: Workspace, project: Project, file: string, entr
     return `${article(project.kind)} imports no npm package, but this imports ${name}`;
   }
   if (own === project) return 'a package does not import itself by name';
-  if (own !== undefined && specifier !== name)
+  if (own !== undefined && specifier !== name && !own.entries.has(specifier))
     return `${specifier} reaches inside ${name}; import what its index.ts exports`;
   return isDeclared(workspace, project, name, inTest)
     ? undefined

@@ -10,6 +10,8 @@ export interface Project {
   readonly kind: string | undefined;
   readonly dependencies: ReadonlySet<string>;
   readonly devDependencies: ReadonlySet<string>;
+  /** Every specifier by which others may import it, e.g. `@xylem/pool` and `@xylem/pool/extras`. */
+  readonly entries: ReadonlySet<string>;
 }
 
 /** The repository as its package.json files describe it. */
@@ -25,6 +27,7 @@ interface PackageJson {
   readonly workspaces?: readonly string[];
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly exports?: Readonly<Record<string, string>>;
   readonly nx?: { readonly tags?: readonly string[] };
 }
 
@@ -45,7 +48,7 @@ export function readWorkspace(root: string): Workspace {
 }
 
 function readProject(root: string, folder: string): Project {
-  const { name, nx, dependencies, devDependencies } = readPackage(root, folder);
+  const { name, nx, dependencies, devDependencies, exports } = readPackage(root, folder);
   const kinds = (nx?.tags ?? []).filter((tag) => tag.startsWith('kind:')).map((tag) => tag.slice('kind:'.length));
   return {
     name: name ?? folder,
@@ -53,6 +56,7 @@ function readProject(root: string, folder: string): Project {
     kind: kinds.length === 1 ? kinds[0] : undefined,
     dependencies: new Set(Object.keys(dependencies ?? {})),
     devDependencies: new Set(Object.keys(devDependencies ?? {})),
+    entries: new Set(Object.keys(exports ?? {}).map((path) => `${name ?? folder}${path.slice(1)}`)),
   };
 }
 

@@ -4,7 +4,7 @@ import type { LeafId, ProxyId } from '../shared/ids.ts';
 import type { ClaimKey, Member, MemberClaim, View, ViewDelta } from './registry-types.ts';
 
 /** Claims in one view: 4,096 proxies would have them for 128 leaf clusters each. About 200 bytes each. */
-export const MAX_CLAIMS = 524_288;
+const MAX_CLAIMS = 524_288;
 
 function claimName(key: ClaimKey): string {
   return `${key.proxy}/${key.slot}`;
