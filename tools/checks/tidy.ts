@@ -8,7 +8,8 @@ import { fileName, isCode, isTestCode, listFiles, readWorkspace } from './worksp
 const MAX_LINES = 500;
 const MAX_TEST_LINES = 900;
 const MAX_MAIN_LINES = 60;
-const KEBAB_CASE = /^[a-z0-9]+(?:-[a-z0-9]+)*$/;
+/** `leaf-pool`, `leaf-pool.property.test` */
+const KEBAB_CASE = /^[a-z0-9]+(?:[-.][a-z0-9]+)*$/;
 const EMPTY_NAMES = new Set(['util', 'utils', 'helper', 'helpers', 'manager', 'managers', 'misc']);
 const UNFINISHED = /\b(?:TODO|FIXME)\b/;
 const MACHINE_PATH = /(?<![\w.~-])\/(?:work|root|home\/[a-z][\w-]*)\//;
@@ -45,10 +46,10 @@ function tidyProblems(root: string): readonly Problem[] {
 function nameProblems(file: string): readonly Problem[] {
   const problems: Problem[] = [];
   for (const part of file.split('/')) {
-    const words = part.replace(/(?:\.test)?\.[a-z]+$/, '');
-    if (!words.startsWith('.') && !KEBAB_CASE.test(words))
-      problems.push({ file, message: `${part} is not kebab-case` });
-    const empty = words.split('-').find((word) => EMPTY_NAMES.has(word));
+    if (part.startsWith('.')) continue;
+    const words = part.replace(/\.[a-z]+$/, '');
+    if (!KEBAB_CASE.test(words)) problems.push({ file, message: `${part} is not kebab-case` });
+    const empty = words.split(/[-.]/).find((word) => EMPTY_NAMES.has(word));
     if (empty !== undefined) problems.push({ file, message: `"${empty}" says nothing; name it after what it does` });
   }
   return problems;

@@ -12,6 +12,7 @@ const SOUND: Readonly<Record<string, string>> = {
     workspaces: ['libs/*', 'apps/*'],
     devDependencies: { 'fast-check': '*' },
   }),
+  '.gitignore': 'node_modules\n',
   'nx.json': JSON.stringify({ neverConnectToCloud: true, analytics: false, useDaemonProcess: false }),
   'docs/ARCHITECTURE.md': [
     '## Planes',
