@@ -138,17 +138,18 @@ async function expectTrace(): Promise<void> {
   say(`one trace: ${names.join(' > ')}`);
 }
 
+/** What `xylem status --json` prints, as far as it matters here. */
 interface Matrix {
-  readonly proxies: readonly { readonly proxy: { readonly id: string }; readonly tunnels: readonly { readonly leaf: string; readonly state: string }[] }[];
+  readonly complete: boolean;
+  readonly proxies: readonly unknown[];
+  readonly leaves: readonly unknown[];
 }
 
 function allClaimed(): true | undefined {
   const { status, stdout } = asUser(['xylem', 'status', '--json']);
   if (status !== 0) return undefined;
-  const matrix = JSON.parse(stdout) as Matrix;
-  const held = (leaf: string): number =>
-    matrix.proxies.filter(({ tunnels }) => tunnels.some((tunnel) => tunnel.leaf === leaf && tunnel.state === 'claimed')).length;
-  return held('berlin') === 3 && held('tokyo') === 3 ? true : undefined;
+  const { complete, proxies, leaves } = JSON.parse(stdout) as Matrix;
+  return complete && proxies.length === 3 && leaves.length === 2 ? true : undefined;
 }
 
 async function check(): Promise<void> {
@@ -175,8 +176,8 @@ async function main(): Promise<void> {
     say('all passed');
   } catch (error) {
     failed = true;
+    process.stdout.write(run('docker-compose', ['logs', '--tail=20']).stdout);
     say(error instanceof Error ? error.message : String(error));
-    say(run('docker-compose', ['logs', '--tail=20']).stdout);
   } finally {
     if (!process.argv.includes('--keep')) {
       run('docker-compose', ['down', '-v', '--remove-orphans', '-t', '5'], 180_000);
