@@ -41,9 +41,9 @@ export interface RunningRegistry extends RunningService {
 type Closer = () => Promise<void> | void;
 
 const MS_PER_SECOND = 1_000;
-/** A view of 20,000 claims fits. */
-const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-const QUEUE_LIMIT_BYTES = 8 * 1024 * 1024;
+/** A view of 100,000 claims fits, the most there may be; root proxies read as much. */
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+const QUEUE_LIMIT_BYTES = 20 * 1024 * 1024;
 const CLOSE_LIMIT_MS = 1_000;
 
 /** Starts one registry replica. An unreachable store does not fail it: it keeps trying and is ready when the store answers. */

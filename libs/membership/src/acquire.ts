@@ -4,7 +4,7 @@ import type { EpochKeeper } from './epoch-keeper.ts';
 import { toToken } from './fence.ts';
 import { quote } from './hello-check.ts';
 import { isAgentId, isLeafId } from './ids.ts';
-import type { AgentId } from './ids.ts';
+import type { AgentId, LeafId } from './ids.ts';
 import { claimKey, EPOCH_KEY, MAX_SLOTS, memberKey, sessionKey } from './keys.ts';
 import type { ClaimSlot } from './keys.ts';
 import type { AcquireReply, AcquireRequest } from './messages.ts';
@@ -63,19 +63,27 @@ export class Acquires {
     }
     const slot = { leaf, proxy: attached.hello.proxy, slot: request.slot };
     const grant = { session, attached, request, slot, agent };
-    const { maxPendingPerSession, maxClaimsPerLeaf } = this.#parts.reactor.config;
-    if (attached.pending.size >= maxPendingPerSession) {
-      return this.#unavailable(grant, `${maxPendingPerSession} requests of this proxy wait already`);
-    }
-    if (this.#parts.view.claimsOf(leaf) >= maxClaimsPerLeaf) {
-      return this.#unavailable(grant, `leaf ${leaf} holds ${maxClaimsPerLeaf} claims already, the most one leaf may`);
-    }
+    const full = this.#full(attached, leaf);
+    if (full !== undefined) return this.#unavailable(grant, full);
     this.#parts.pending.add(
       session,
       `acquire ${request.request}`,
       (pending) => this.#attempt(grant, pending),
       (pending) => this.#giveUp(grant, pending),
     );
+  }
+
+  /** Which bound is reached; undefined for none. */
+  #full(attached: Attached, leaf: LeafId): string | undefined {
+    const { maxPendingPerSession, maxClaimsPerLeaf, maxClaims } = this.#parts.reactor.config;
+    if (attached.pending.size >= maxPendingPerSession)
+      return `${maxPendingPerSession} requests of this proxy wait already`;
+    if (this.#parts.view.claimsOf(leaf) >= maxClaimsPerLeaf) {
+      return `leaf ${leaf} holds ${maxClaimsPerLeaf} claims already, the most one leaf may`;
+    }
+    return this.#parts.view.claimCount < maxClaims
+      ? undefined
+      : `there are ${maxClaims} claims already, the most one registry keeps`;
   }
 
   /** A try that is still on its way has an unknown outcome for good. */

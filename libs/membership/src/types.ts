@@ -165,6 +165,8 @@ export interface RegistryConfig {
   readonly maxOperations: number;
   /** Claim records of one leaf cluster over all proxies. Default 4_096. */
   readonly maxClaimsPerLeaf: number;
+  /** Claim records in all. Default 100_000: a full view of them stays below 16 MiB. */
+  readonly maxClaims: number;
   /** Keys per page of a list. Default 1_000. */
   readonly listPageSize: number;
 }
@@ -185,6 +187,7 @@ export const DEFAULT_REGISTRY_CONFIG: Omit<RegistryConfig, 'registry' | 'boot' |
   maxPendingPerSession: 2_048,
   maxOperations: 256,
   maxClaimsPerLeaf: 4_096,
+  maxClaims: 100_000,
   listPageSize: 1_000,
 };
 
