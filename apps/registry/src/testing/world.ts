@@ -19,7 +19,7 @@ export interface TestRegistry extends RunningRegistry {
   readonly lines: readonly string[];
 }
 
-export const DOMAIN = 'xylem.internal';
+const DOMAIN = 'xylem.internal';
 const HOUR_MS = 3_600_000;
 
 /** One certificate authority and what it has issued. */
