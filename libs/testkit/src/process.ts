@@ -54,12 +54,15 @@ function probePort(): Promise<number> {
 /**
  * Makes a child die with this process even when this process is killed with SIGKILL: a small shell waits for the end of a pipe
  * that only this process holds. `folder` is removed then, too. Neither keeps this process from ending.
+ *
+ * @param scope `group`: the child leads a process group of its own, and all of it dies.
  */
-export function guardChild(child: ChildProcess, folder?: string): void {
+export function guardChild(child: ChildProcess, folder?: string, scope: 'process' | 'group' = 'process'): void {
   child.unref();
   if (child.pid === undefined) return;
-  const script = 'read -r _; kill -9 "$1" 2>/dev/null; if [ -n "$2" ]; then rm -rf -- "$2"; fi';
-  const guard = spawn('/bin/sh', ['-c', script, 'guard', String(child.pid), folder ?? ''], {
+  const script = 'read -r _; kill -s KILL -- "$1" 2>/dev/null; if [ -n "$2" ]; then rm -rf -- "$2"; fi';
+  const target = String(scope === 'group' ? -child.pid : child.pid);
+  const guard = spawn('/bin/sh', ['-c', script, 'guard', target, folder ?? ''], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   });
