@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
+import { createChannel } from '@xylem/grpc';
+import { TunnelService } from '@xylem/wire';
 import { Credentials, DOMAIN } from '../testing/credentials.ts';
 import { RawClient } from '../testing/raw-client.ts';
 import { claimedBy, eventually, World } from '../testing/world.ts';
@@ -61,6 +64,22 @@ test('refuses a client without a certificate, one of another authority, and one 
   silent.on('error', () => undefined).resume();
   await once(silent, 'close', { signal: AbortSignal.timeout(5_000) });
   assert.ok(proxy.log.some((line) => line['cause'] === 'no-attach'));
+});
+
+test('an Attach that begins with anything but a hello ends its connection, too', async () => {
+  const channel = createChannel({
+    address: `127.0.0.1:${proxy.ports.tunnel}`,
+    tls: await world.credentials.source({ kind: 'agent', leaf: 'berlin', agent: 'a2' }),
+    serverName: `p1.${DOMAIN}`,
+  });
+  await channel.connect();
+  const stream = channel.stream(TunnelService.attach);
+  stream.send({ kind: { $case: 'ping', value: { nonce: 1n } } });
+  assert.equal((await stream.closed).kind, 'failed');
+  const open = Symbol('still open');
+  const loss = await Promise.race([channel.lost, sleep(5_000, open, { ref: false })]);
+  channel.close();
+  assert.notEqual(loss, open);
 });
 
 test('serves its own certificate for a name that no member bears, so that the agent sees the mismatch', async () => {

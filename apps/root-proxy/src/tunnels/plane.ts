@@ -81,6 +81,8 @@ const REASON_OF_CLOSE: Readonly<Record<RootCloseReason, carry.Reason>> = {
 };
 
 const HELLO_TIMEOUT_MS = 5_000;
+/** From the end of Attach to the end of its connection. */
+const LAST_MESSAGES_MS = 1_000;
 /** About 95 KB each at the server (measured, with TLS). */
 const MAX_TUNNELS = 20_000;
 const RETRY_AFTER_MS = { draining: 1_000, overloaded: 5_000, refused: 5_000 } as const;
@@ -166,8 +168,21 @@ export class TunnelPlane {
     this.#tunnels.get(tunnel)?.send({ $case: 'dialCancelled', value: { connection } });
   }
 
-  /** Serves one Attach stream on a connection that has no other. */
+  /** Serves one Attach stream on a connection that has no other, and ends the connection with it. */
   async attach(
+    stream: ControlStream,
+    identity: Extract<Identity, { kind: 'agent' }>,
+    connection: TunnelConnection,
+  ): Promise<void> {
+    try {
+      await this.#serve(stream, identity, connection);
+    } finally {
+      // Nobody else would: the time limit for attaching ended when Attach began.
+      setTimeout(() => connection.close(), LAST_MESSAGES_MS).unref();
+    }
+  }
+
+  async #serve(
     stream: ControlStream,
     identity: Extract<Identity, { kind: 'agent' }>,
     connection: TunnelConnection,
@@ -230,7 +245,6 @@ export class TunnelPlane {
   ): void {
     this.#ports.observer.tunnelRefused(connection.source, `${identity.leaf}/${identity.agent}`, nameOf(reason), detail);
     stream.send({ kind: { $case: 'refused', value: { reason, detail, retryAfterMs } } });
-    setTimeout(() => connection.close(), RETRY_AFTER_MS.draining).unref();
   }
 
   #welcome(stream: ControlStream, hello: AcceptedHello, connection: TunnelConnection): Tunnel {
