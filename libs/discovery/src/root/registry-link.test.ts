@@ -132,6 +132,26 @@ test('the lease counts from when a heartbeat was sent, not from when its answer 
   assert.equal(bench.link.status().state, 'suspect');
 });
 
+test('resuming a lease does not renew it: only an answered heartbeat does', () => {
+  const bench = new Bench().connected();
+  bench.now = 8_000;
+  bench.tell({ type: 'sessionEnded', session: 1, detail: 'reset' });
+  bench.wait(0);
+  bench.welcome(2);
+  bench.now = 9_500;
+  bench.tell({ type: 'sessionEnded', session: 2, detail: 'reset' });
+  assert.equal(bench.link.status().state, 'suspect');
+});
+
+test('the status tells of the end of the lease without any other event', () => {
+  const bench = new Bench().connected();
+  bench.tell({ type: 'sessionEnded', session: 1, detail: 'reset' });
+  bench.wait(4_000);
+  assert.equal(bench.link.status().state, 'reconnecting');
+  bench.wait(5_500);
+  assert.equal(bench.link.status().state, 'suspect');
+});
+
 test('an answer that grants more than the lease, or was never asked for, proves nothing', () => {
   const bench = new Bench().connected();
   bench.tell({ type: 'heartbeatAcked', session: 1, sequence: 1n, leaseValidMs: 10 * TTL_MS });

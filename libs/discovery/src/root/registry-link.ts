@@ -71,7 +71,7 @@ interface Lease {
 export class RegistryLink {
   readonly #config: RegistryLinkConfig;
   readonly #random: Random;
-  readonly #deadlines = new Deadlines<'connect' | 'welcome' | 'heartbeat' | 'ack' | 'drain' | 'leave'>();
+  readonly #deadlines = new Deadlines<'connect' | 'welcome' | 'heartbeat' | 'ack' | 'lease' | 'drain' | 'leave'>();
   readonly #effects = new Queue<RegistryEffect>();
   #state: State = { kind: 'waiting' };
   #now: Instant;
@@ -202,7 +202,11 @@ export class RegistryLink {
     this.#move({ kind: 'connected', session, registry, heartbeatIntervalMs, leaseTtlMs });
     this.#deadlines.set('welcome', undefined);
     if (this.#lease?.incarnation !== incarnation && this.#drain === 'recorded') this.#drain = 'wanted';
-    this.#lease = { incarnation, lease, validUntil: openedAt + leaseTtlMs - this.#config.leaseMarginMs };
+    // A lease that is new was granted after the hello was sent. One that is resumed was not renewed by it.
+    const resumed = this.#lease?.lease === lease ? this.#lease.validUntil : undefined;
+    const validUntil = resumed ?? openedAt + leaseTtlMs - this.#config.leaseMarginMs;
+    this.#lease = { incarnation, lease, validUntil };
+    this.#deadlines.set('lease', validUntil);
     this.#attempts = 0;
     this.#problem = undefined;
     this.#heartbeats = [];
@@ -278,6 +282,7 @@ export class RegistryLink {
     const grantedMs = Math.min(Math.max(0, event.leaseValidMs), this.#state.leaseTtlMs);
     const validUntil = sent.sentAt + grantedMs - this.#config.leaseMarginMs;
     this.#lease.validUntil = Math.max(this.#lease.validUntil, validUntil);
+    this.#deadlines.set('lease', this.#lease.validUntil);
     this.#deadlines.set('ack', now + this.#ackTimeoutMs());
   }
 
@@ -369,7 +374,7 @@ export class RegistryLink {
   #leftNow(clean: boolean): void {
     if (this.#state.kind === 'connected') return;
     this.#move({ kind: 'left' });
-    for (const key of ['connect', 'welcome', 'leave'] as const) this.#deadlines.set(key, undefined);
+    for (const key of ['connect', 'welcome', 'lease', 'leave'] as const) this.#deadlines.set(key, undefined);
     this.#effects.push({ type: 'reportLeft', clean });
   }
 
@@ -392,6 +397,9 @@ export class RegistryLink {
           break;
         case 'drain':
           this.#sendDrain(now);
+          break;
+        case 'lease':
+          // Only for the status: whoever looks must not be told of a lease that ended since the last event.
           break;
         case 'leave':
           if ('session' in this.#state) {
