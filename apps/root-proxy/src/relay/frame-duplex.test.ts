@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { carry, FramePort } from '@xylem/carrier';
 import { createChannel, createServer, handleDuplex } from '@xylem/grpc';
 import type { GrpcChannel, GrpcServer } from '@xylem/grpc';
+import type { ConnectionEnd } from '@xylem/tunnel';
 import { encodeDataFrame, encodeFrame, RawFrameMethods } from '@xylem/wire';
 import { FrameDuplex } from './frame-duplex.ts';
 
@@ -30,21 +31,27 @@ after(async () => {
 });
 
 /** An agent's socket, relayed; and the duplex at the other end. */
-async function relayed(): Promise<{ readonly agent: Socket; readonly duplex: FrameDuplex }> {
+async function relayed(): Promise<{
+  readonly agent: Socket;
+  readonly duplex: FrameDuplex;
+  /** How the relay ended, at the proxy in the middle. */
+  readonly carried: Promise<ConnectionEnd>;
+}> {
   const target = new Promise<FrameDuplex>((resolve) => {
     arrived = resolve;
   });
+  const ended = Promise.withResolvers<ConnectionEnd>();
   const port = createTcpServer({ allowHalfOpen: true }, (socket) => {
     port.close();
     const frames = new FramePort(channel.duplex(RawFrameMethods.relay));
-    carry({ socket, frames, role: 'requester', outcome: 'connected' });
+    void carry({ socket, frames, role: 'requester', outcome: 'connected' }).closed.then(ended.resolve);
   });
   await new Promise<void>((resolve) => port.listen(0, '127.0.0.1', resolve));
   const address = port.address();
   assert.ok(typeof address === 'object' && address !== null);
   const agent = connect({ port: address.port, host: '127.0.0.1', allowHalfOpen: true });
   agent.on('error', () => undefined);
-  return { agent, duplex: await target };
+  return { agent, duplex: await target, carried: ended.promise };
 }
 
 test('carries bytes both ways and keeps half-close', async () => {
@@ -83,6 +90,20 @@ test('destroying it resets the agent', async () => {
   const failed = once(agent, 'error');
   duplex.destroy();
   assert.equal((await failed)[0].code, 'ECONNRESET');
+});
+
+test('destroying it ends the relay also when the agent reads nothing', async () => {
+  const { agent, carried, duplex } = await relayed();
+  agent.pause();
+  const chunk = Buffer.alloc(65_536);
+  for (let flowing = true; flowing; ) {
+    while (duplex.write(chunk));
+    flowing = await Promise.race([once(duplex, 'drain').then(() => true), sleep(200, false)]);
+  }
+  duplex.destroy();
+  const end = await Promise.race([carried, sleep(5_000, undefined, { ref: false })]);
+  assert.equal(end?.kind, 'reset');
+  agent.destroy();
 });
 
 test("the agent's reset destroys it", async () => {

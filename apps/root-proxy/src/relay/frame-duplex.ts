@@ -9,6 +9,11 @@ class RelayLost extends Error {
 
 /** carry.proto: greatest payload of one data frame. */
 const MAX_PAYLOAD_BYTES = 65_536;
+/**
+ * How long the last frames may take to leave once it is destroyed, as in a carried connection: a relaying proxy whose
+ * agent reads nothing would never take them, and both ends would keep the relay for ever.
+ */
+const LEAVE_TIMEOUT_MS = { reset: 1_000, end: 300_000 } as const;
 /** Read ahead of whoever consumes the bytes; the HTTP/2 stream window comes on top. */
 const HIGH_WATER_BYTES = 256 * 1_024;
 
@@ -22,6 +27,7 @@ export class FrameDuplex extends Duplex {
   #receivedBytes = 0;
   #endSent = false;
   #endReceived = false;
+  #leaving: NodeJS.Timeout | undefined;
   /** Continues the write that waits for room in the stream. */
   #proceed: (() => void) | undefined;
 
@@ -58,15 +64,22 @@ export class FrameDuplex extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.#endSent || !this.#endReceived) {
+    const clean = this.#endSent && this.#endReceived;
+    if (!clean) {
       const value = { reason: carry.Reason.REASON_PEER_RESET, detail: error?.message ?? 'the connection was closed' };
       this.#frames.send({ kind: { $case: 'reset', value } });
       this.#frames.end();
     }
+    if (this.#frames.over === undefined) this.#leaveWithin(clean ? LEAVE_TIMEOUT_MS.end : LEAVE_TIMEOUT_MS.reset);
     // What still arrives is thrown away, so that the stream can end.
     this.#frames.resume();
     this.#wake();
     done(error);
+  }
+
+  #leaveWithin(timeoutMs: number): void {
+    this.#leaving = setTimeout(() => this.#frames.cancel('the end of the relay was not taken in time'), timeoutMs);
+    this.#leaving.unref();
   }
 
   #received(bytes: Buffer): void {
@@ -111,6 +124,7 @@ export class FrameDuplex extends Duplex {
   }
 
   #over(end: FramesOver): void {
+    clearTimeout(this.#leaving);
     if (!this.#endReceived || !this.#endSent) this.destroy(new RelayLost(end.detail));
   }
 
