@@ -16,6 +16,7 @@ import type { ServicePorts } from './handlers/services.ts';
 import { allHolders, drainingMembers, holdersOf, peerAddresses } from './holders.ts';
 import { Journal } from './journal.ts';
 import { Overview } from './overview.ts';
+import { MAX_ANSWER_BYTES } from './peers/peer.ts';
 import { Peers } from './peers/peers.ts';
 import { Link } from './registry/link.ts';
 import { TunnelConnections } from './relay/connections.ts';
@@ -59,8 +60,6 @@ interface Context {
 /** PING interval and patience, stated in every welcome. */
 const LIVENESS: LivenessConfig = { intervalMs: 5_000, deadAfterMs: 10_000 };
 const ATTACH_TIMEOUT_MS = 15_000;
-/** A matrix of a thousand tunnels with their agents' pools fits. */
-const MAX_ANSWER_BYTES = 4 * 1_024 * 1_024;
 /** Forwarded connections and relays of one peer share its one connection. */
 const MAX_PEER_STREAMS = 20_000;
 /**

@@ -18,6 +18,9 @@ export interface PeerEvents {
   lost(proxy: string, detail: string): void;
 }
 
+/** Greatest answer to Describe: a matrix of a thousand tunnels with their agents' pools fits. */
+export const MAX_ANSWER_BYTES = 4 * 1_024 * 1_024;
+
 /** Full-jitter backoff between attempts to reach a peer that is a member and does not answer. */
 const BACKOFF = { firstMs: 100, greatestMs: 5_000 } as const;
 
@@ -101,7 +104,12 @@ export class Peer {
 
   async #try(): Promise<void> {
     const { proxy, address } = this.at;
-    const channel = createChannel({ address, tls: this.#tls, serverName: `${proxy}.${this.#domain}` });
+    const channel = createChannel({
+      address,
+      tls: this.#tls,
+      serverName: `${proxy}.${this.#domain}`,
+      maxMessageBytes: MAX_ANSWER_BYTES,
+    });
     try {
       await channel.connect();
     } catch (error) {

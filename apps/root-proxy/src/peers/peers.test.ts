@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { FramePort } from '@xylem/carrier';
-import { createServer, handleDuplex } from '@xylem/grpc';
+import { createServer, handleDuplex, handleUnary } from '@xylem/grpc';
 import type { GrpcServer } from '@xylem/grpc';
-import { RawFrameMethods } from '@xylem/wire';
+import { access, PeerService, RawFrameMethods } from '@xylem/wire';
 import { Credentials, DOMAIN } from '../testing/credentials.ts';
 import { eventually } from '../testing/world.ts';
+import { MAX_ANSWER_BYTES } from './peer.ts';
 import { Peers } from './peers.ts';
 
 let credentials: Credentials;
@@ -28,12 +29,19 @@ afterEach(async () => {
   await server.close(0);
 });
 
-/** A peer that sends every frame back. */
+/** A peer that sends every frame back, and has much to say of itself. */
 async function startServer(at: number): Promise<void> {
   const echo = handleDuplex(RawFrameMethods.forward, (call) => {
     call.on('data', (frame: Buffer) => call.write(frame));
   });
-  server = createServer({ tls: await credentials.source({ kind: 'proxy', proxy: 'p2' }), services: [echo] });
+  const describe = handleUnary(PeerService.describe, () =>
+    Promise.resolve({ status: access.ProxyStatus.fromPartial({ answered: true, detail: 'x'.repeat(2 ** 20) }) }),
+  );
+  server = createServer({
+    tls: await credentials.source({ kind: 'proxy', proxy: 'p2' }),
+    services: [echo, describe],
+    maxMessageBytes: MAX_ANSWER_BYTES,
+  });
   port = await server.listen(`127.0.0.1:${at}`);
 }
 
@@ -61,6 +69,12 @@ test('what runs over a connection goes on when its peer is no member any more, a
   assert.equal(peers.get('p2'), undefined);
   assert.ok(await echoes(frames));
   frames.cancel('done');
+});
+
+test('takes an answer to Describe as large as peers may give it', async () => {
+  peers.replace([{ proxy: 'p2', address: `127.0.0.1:${port}` }]);
+  const status = await peers.get('p2')?.describe(2_000);
+  assert.equal(status?.detail.length, 2 ** 20);
 });
 
 test('does not dial a peer whose certificate names another root proxy', async () => {
