@@ -2,6 +2,7 @@ import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import type { experimental } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import type { ConnectionLoss, ConnectStage, StreamPeer, TlsSource } from './api.ts';
+import { TCP_KEEPALIVE } from './options.ts';
 import { addressOf, peerOf } from './peer.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { startTls } from './tls.ts';
@@ -66,6 +67,7 @@ export class Connection {
   /** Called by grpc-js with each TCP connection. */
   async secure(tcp: Socket): Promise<SecureConnectResult> {
     tcp.on('error', ignoreError);
+    tcp.setKeepAlive(TCP_KEEPALIVE.keepAlive, TCP_KEEPALIVE.keepAliveInitialDelay);
     if (this.#closed) tcp.destroy();
     this.#socket = tcp;
     if (this.#tls === undefined) return this.#ready(tcp, false);

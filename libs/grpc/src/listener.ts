@@ -3,6 +3,7 @@ import type { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { formatAddress, parseAddress } from './address.ts';
 import type { ServerFault, StreamPeer, TlsSource } from './api.ts';
+import { TCP_KEEPALIVE } from './options.ts';
 import { addressOf, peerOf } from './peer.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { createTlsServer, renewTlsServer } from './tls.ts';
@@ -33,7 +34,7 @@ export class Listener {
     this.#options = options;
     const { tls } = options;
     if (tls === undefined) {
-      this.#server = createServer({ noDelay: true }, (socket) => {
+      this.#server = createServer({ noDelay: true, ...TCP_KEEPALIVE }, (socket) => {
         this.#track(socket);
         this.#accept(socket, addressOf(socket, 'unknown'));
       });

@@ -33,6 +33,12 @@ export const MAX_FRAME_BYTES = 256 * KIB;
  */
 const MAX_SESSION_MEMORY_MB = 64;
 
+/**
+ * A peer whose host went away without a word is noticed after about 70 s, on either side, whatever runs on the
+ * connection: a user's tool pings nobody, and a root proxy does not ping the peers that connected to it.
+ */
+export const TCP_KEEPALIVE = { keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
+
 /** Eleven days: off, and still clear of the 2^31 where timers overflow after grpc-js has added its jitter. */
 const NEVER_MS = 1_000_000_000;
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { createConnection, createServer as createTcpServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import {
   ChannelError,
@@ -29,6 +31,33 @@ function whoami(seen: StreamPeer[]): ReturnType<typeof handleUnary> {
   return handleUnary(Echo.unary, async (request, { peer }) => {
     seen.push(peer);
     return request;
+  });
+}
+
+const NO_PROC = existsSync('/proc/net/tcp') ? false : 'only Linux shows the timers of its TCP connections';
+
+/** Timers of both ends of each established connection with a port, as proc_net_tcp.txt numbers them. */
+function timersOf(port: number): string[] {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local = '', remote = '', state]) => state === '01' && [local, remote].some((at) => at.endsWith(suffix)))
+    .map(([, , , , , timer = '']) => timer.slice(0, 2));
+}
+
+for (const [what, secure] of [
+  ['TLS', true],
+  ['plaintext', false],
+] as const) {
+  test(`a peer that vanished is noticed by the kernel on both sides of ${what}`, { skip: NO_PROC }, async (t) => {
+    const { port, address } = await startServer(t, { tls: secure ? world.serverTls : undefined, services: [echo] });
+    await connectTo(t, world, { address, ...(secure ? {} : { tls: undefined }) });
+    const keepalive = '02';
+    const deadline = performance.now() + 5_000;
+    // Another timer shows while something sent is not acknowledged yet.
+    while (timersOf(port).some((timer) => timer !== keepalive) && performance.now() < deadline) await sleep(20);
+    assert.deepEqual(timersOf(port), [keepalive, keepalive]);
   });
 }
 

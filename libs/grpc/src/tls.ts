@@ -4,6 +4,7 @@ import type { ConnectionOptions, SecureContextOptions, Server, TLSSocket, TlsOpt
 import type { Socket } from 'node:net';
 import { constants } from 'node:crypto';
 import type { TlsMaterial } from './api.ts';
+import { TCP_KEEPALIVE } from './options.ts';
 
 /** TLS as all our connections use it: version 1.3, HTTP/2 only, no resumption. */
 
@@ -34,6 +35,7 @@ export function createTlsServer(material: TlsMaterial, options: TlsServerOptions
     requestCert: true,
     rejectUnauthorized: options.requireClientCertificate,
     noDelay: true,
+    ...TCP_KEEPALIVE,
   };
   return createServer(tlsOptions);
 }
