@@ -204,6 +204,28 @@ test('keeps half-close over TLS in both directions', async () => {
   assert.equal(String(answer), 'answer to question');
 });
 
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`verifies the certificate of every connection over ${version}: sessions are not resumed`, async () => {
+    const user = await credentials.material({ kind: 'user', user: 'ada' });
+    const options = { port, host: '127.0.0.1', ...user, servername: 'xylem.internal', maxVersion: version };
+    const first = tlsConnect(options);
+    let session: Buffer | undefined;
+    first.on('session', (offered: Buffer) => (session = offered));
+    const arrival = nextRequest();
+    first.write(good);
+    // The answer comes behind whatever the server offers for resumption.
+    (await arrival).socket.write('x');
+    await once(first, 'data', { signal: AbortSignal.timeout(5_000) });
+    session ??= first.getSession();
+    assert.ok(session !== undefined);
+    const second = tlsConnect({ ...options, session });
+    await once(second, 'secureConnect', { signal: AbortSignal.timeout(5_000) });
+    assert.equal(second.isSessionReused(), false);
+    first.destroy();
+    second.destroy();
+  });
+}
+
 test('refuses a certificate of another authority instead of taking the client as anonymous', async () => {
   const others = await Credentials.create();
   const { cert, key } = await others.material({ kind: 'user', user: 'ada' });

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
@@ -102,7 +103,8 @@ export class FrontDoorServer {
 
   /** Answers with the real port. Rejects with an error that names the address and the remedy. */
   listen(address: string): Promise<number> {
-    return bind(this.#tcp, address, 'frontDoor.listen');
+    const { onRefused } = this.#options;
+    return bind(this.#tcp, address, 'frontDoor.listen', (detail) => onRefused('unknown', 'limit', detail));
   }
 
   /** Stops accepting and turns away those who have not asked yet. Connections that were handed over stay. */
@@ -120,6 +122,8 @@ export class FrontDoorServer {
       cert,
       key,
       minVersion: 'TLSv1.2',
+      // A resumed session skips the check of the certificate, which may have expired or lost its authority since.
+      secureOptions: constants.SSL_OP_NO_TICKET,
       ALPNProtocols: ['http/1.1'],
       requestCert: true,
       rejectUnauthorized: false,

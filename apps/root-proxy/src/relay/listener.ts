@@ -52,7 +52,7 @@ export class TunnelListener {
 
   /** Answers with the real port. Rejects with an error that names the address and the remedy. */
   listen(address: string): Promise<number> {
-    return bind(this.#server, address, 'tunnel.listen');
+    return bind(this.#server, address, 'tunnel.listen', (detail) => this.#ports.refused('unknown', 'limit', detail));
   }
 
   /** Stops accepting; connections that were accepted go on. */

@@ -4,8 +4,16 @@ import { parseHostPort } from '@xylem/service';
 /**
  * Binds and listens. Answers with the real port. Rejects with one line that names the configuration key, the address and
  * the remedy.
+ *
+ * @param onAcceptFailed Told when one connection could not be accepted, for example for want of descriptors. The server
+ *   goes on: the next one may be.
  */
-export function bind(server: Server, address: string, key: string): Promise<number> {
+export function bind(
+  server: Server,
+  address: string,
+  key: string,
+  onAcceptFailed: (detail: string) => void,
+): Promise<number> {
   const parsed = parseHostPort(address);
   if (parsed === undefined) return Promise.reject(new Error(`${key}: ${JSON.stringify(address)} is not host:port`));
   return new Promise((resolve, reject) => {
@@ -14,6 +22,7 @@ export function bind(server: Server, address: string, key: string): Promise<numb
     server.once('error', failed);
     server.listen({ host: parsed.host, port: parsed.port, backlog: 1_024 }, () => {
       server.off('error', failed);
+      server.on('error', (error) => onAcceptFailed(error.message));
       const bound = server.address();
       resolve(typeof bound === 'object' && bound !== null ? bound.port : parsed.port);
     });
