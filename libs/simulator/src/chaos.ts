@@ -36,6 +36,9 @@ export class Chaos {
     Object.assign(world.store.lies, { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 });
     world.gossip.quiet();
     world.network.healAll();
+    for (const agent of [...world.agents.values()]) {
+      if (agent.host.name !== agent.agent) this.#remove(agent);
+    }
     for (const process of this.#processes()) {
       if (process.host.paused) process.host.resume();
     }
@@ -76,6 +79,8 @@ export class Chaos {
         return this.#crash(this.#pick(this.#world.agents.values(), fault.victim), fault.forMs, true);
       case 'agent-pause':
         return this.#pause(this.#pick(this.#world.agents.values(), fault.victim), fault.forMs);
+      case 'agent-clone':
+        return this.#clone(this.#pick(this.#originals(), fault.victim), fault.forMs);
       case 'registry-crash':
         return this.#crash(this.#pick(this.#world.registries.values(), fault.victim), fault.forMs, false);
       case 'registry-pause':
@@ -136,7 +141,11 @@ export class Chaos {
   }
 
   #restart(process: Process): void {
-    if (this.#toRestart.delete(process) && !process.host.alive) process.start();
+    if (this.#toRestart.delete(process) && !process.host.alive && !this.#isRemoved(process)) process.start();
+  }
+
+  #isRemoved(process: Process): boolean {
+    return 'leaf' in process && this.#world.agents.get(process.host.name) !== process;
   }
 
   #pause(process: Process | undefined, forMs: number): void {
@@ -155,6 +164,23 @@ export class Chaos {
       this.#ended.add(proxy);
       this.#world.crash(proxy);
     });
+  }
+
+  /** A second instance with the first one's name: a copied configuration. */
+  #clone(original: AgentProcess | undefined, forMs: number): void {
+    if (original === undefined) return;
+    const name = `${original.agent}-clone`;
+    if (this.#world.agents.has(name)) return;
+    const clone = this.#world.addAgent(original.leaf, original.agent, name);
+    this.#later(forMs, () => this.#remove(clone));
+  }
+
+  #remove(clone: AgentProcess): void {
+    if (this.#world.agents.delete(clone.host.name)) this.#world.crash(clone);
+  }
+
+  #originals(): readonly AgentProcess[] {
+    return [...this.#world.agents.values()].filter((agent) => agent.host.name === agent.agent);
   }
 
   #block(fault: Fault, bothWays: boolean): void {

@@ -10,6 +10,7 @@ export const FAULT_KINDS = [
   'agent-crash',
   'agent-vanish',
   'agent-pause',
+  'agent-clone',
   'registry-crash',
   'registry-pause',
   'store-down',

@@ -341,7 +341,7 @@ export class ProxyProcess {
     const tunnel = this.#tunnels.get(id);
     if (tunnel === undefined) return;
     this.#note(`closes ${id}: ${reason}: ${detail}`);
-    this.#trace.tell({ type: 'tunnelGivenUp', proxy: this.id, tunnel: id, reason, drainAnnounced: tunnel.drainAnnounced, peer: seenPeer(tunnel.end) });
+    this.#trace.tell({ type: 'tunnelGivenUp', proxy: this.id, tunnel: id, reason, detail, drainAnnounced: tunnel.drainAnnounced, peer: seenPeer(tunnel.end) });
     tunnel.granted = undefined;
     this.#send(tunnel.end, { type: 'goodbye', reason: `${reason}: ${detail}` });
     tunnel.end.close();

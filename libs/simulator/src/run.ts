@@ -1,8 +1,9 @@
 import { BALANCER_POLICIES, FAIR_POLICIES } from './balancer.ts';
 import type { BalancerPolicy } from './balancer.ts';
 import { Chaos } from './chaos.ts';
-import { Checkers, notConverged } from './checkers.ts';
+import { Checkers } from './checkers.ts';
 import type { Violation } from './checkers.ts';
+import { notConverged } from './convergence.ts';
 import { planFaults } from './faults.ts';
 import type { Fault } from './faults.ts';
 import { KeyedRandom } from './random.ts';

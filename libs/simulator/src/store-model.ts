@@ -49,6 +49,7 @@ export class StoreModel {
   #store: Store;
   #term = 1n;
   #restores = 0;
+  #liedOfLeases = false;
   #expiry: Scheduled | undefined;
 
   constructor(seed: number, scheduler: Scheduler) {
@@ -65,6 +66,11 @@ export class StoreModel {
   /** How often an older state was put in place of the present one. */
   get restores(): number {
     return this.#restores;
+  }
+
+  /** A lease that somebody relied on was taken away, or said to be there when it was not. */
+  get liedOfLeases(): boolean {
+    return this.#liedOfLeases || this.lies.lyingKeepalive > 0;
   }
 
   snapshot(): StoreState {
@@ -107,6 +113,7 @@ export class StoreModel {
       const grant = this.#store.keepLeaseAlive(lease, this.#scheduler.now);
       this.#changed();
       const lie = grant === undefined && this.#random.chance('keepalive', this.lies.lyingKeepalive);
+      if (lie) this.#liedOfLeases = true;
       const ttlMs = lie ? 10_000 : Number(grant?.ttlSeconds ?? 0n) * 1_000;
       this.#later(() => answer(ttlMs));
     });
@@ -165,6 +172,7 @@ export class StoreModel {
   revokeWrongly(): boolean {
     const leases = this.#store.leases(this.#scheduler.now);
     if (leases.length === 0) return false;
+    this.#liedOfLeases = true;
     this.#store.revokeLease(this.#random.pick('revoke', leases), this.#scheduler.now);
     this.#changed();
     return true;

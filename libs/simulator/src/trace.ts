@@ -17,6 +17,7 @@ export type Fact =
       readonly proxy: string;
       readonly tunnel: string;
       readonly reason: string;
+      readonly detail: string;
       readonly drainAnnounced: boolean;
       readonly peer: PeerSeen;
     }

@@ -1,0 +1,112 @@
+import { PREFIX, PREFIX_END, decodeClaim, parseKey, toFence } from '@xylem/membership';
+import type { KeyValue } from '@xylem/membership';
+import type { ProxyProcess } from './proxy-process.ts';
+import type { World } from './world.ts';
+
+const REVISION_BITS = 44n;
+
+/** A registered root proxy as the store has it. */
+export interface Registered {
+  readonly createRevision: bigint;
+}
+
+/** Looks at the store itself, without delay, and remembers what was ever in it. */
+export class StoreChecks {
+  readonly #world: World;
+  readonly #fail: (promise: string, detail: string) => void;
+  readonly #lastToken = new Map<string, bigint>();
+  /** Tokens that were ever recorded, by key of the claim. */
+  readonly #written = new Map<string, Set<bigint>>();
+  #claims = new Map<string, KeyValue>();
+  #members: ReadonlyMap<string, Registered> = new Map();
+  #revision = 0n;
+  #restores = 0;
+
+  constructor(world: World, fail: (promise: string, detail: string) => void) {
+    this.#world = world;
+    this.#fail = fail;
+  }
+
+  /** Registered root proxies as of now. */
+  get members(): ReadonlyMap<string, Registered> {
+    return this.#members;
+  }
+
+  get restores(): number {
+    return this.#restores;
+  }
+
+  /** S2 and S3 in the store: one claim per slot, tokens rise, no record of an incarnation that is over, none taken from its holder. */
+  afterStep(): void {
+    const { store, restores } = this.#world.store;
+    if (store.revision === this.#revision && restores === this.#restores) return;
+    const restored = restores !== this.#restores;
+    // A restored store counts some revisions twice; the epoch in front of them keeps fences rising.
+    if (restored) this.#lastToken.clear();
+    this.#restores = restores;
+    this.#revision = store.revision;
+    const before = { members: this.#members, claims: this.#claims };
+    this.#read();
+    for (const kv of this.#claims.values()) this.#checkClaim(kv);
+    if (!restored) this.#checkVanished(before.members, before.claims);
+  }
+
+  #read(): void {
+    const members = new Map<string, Registered>();
+    const claims = new Map<string, KeyValue>();
+    for (const kv of this.#world.store.list(PREFIX, PREFIX_END)) {
+      const parsed = parseKey(kv.key);
+      if (parsed.kind === 'member') members.set(parsed.proxy, kv);
+      if (parsed.kind === 'claim') claims.set(kv.key, kv);
+    }
+    this.#members = members;
+    this.#claims = claims;
+  }
+
+  #checkClaim(kv: KeyValue): void {
+    const parsed = parseKey(kv.key);
+    if (parsed.kind !== 'claim') return;
+    const last = this.#lastToken.get(kv.key) ?? 0n;
+    if (kv.createRevision < last) this.#fail('S2', `token of ${kv.key} fell from ${String(last)} to ${String(kv.createRevision)}`);
+    this.#lastToken.set(kv.key, kv.createRevision);
+    const record = decodeClaim(kv.value);
+    if (record === undefined) return this.#fail('S2', `claim ${kv.key} cannot be read`);
+    this.#remember(kv.key, ((record.epoch - 1n) << REVISION_BITS) | kv.createRevision);
+    const member = this.#members.get(parsed.claim.proxy)?.createRevision;
+    const incarnation = toFence(record.incarnation).createRevision;
+    if (member !== undefined && member !== incarnation) {
+      this.#fail('S3', `${kv.key} belongs to incarnation ${String(incarnation)}, but ${parsed.claim.proxy} is at ${String(member)}`);
+    }
+  }
+
+  #remember(key: string, token: bigint): void {
+    const tokens = this.#written.get(key) ?? new Set();
+    tokens.add(token);
+    this.#written.set(key, tokens);
+  }
+
+  /** S3: only whoever has the token takes a record away, and never while the slot is held by it. */
+  #checkVanished(members: ReadonlyMap<string, Registered>, claims: ReadonlyMap<string, KeyValue>): void {
+    for (const [key, old] of claims) {
+      if (this.#claims.get(key)?.createRevision === old.createRevision) continue;
+      const parsed = parseKey(key);
+      if (parsed.kind !== 'claim') continue;
+      const { proxy: name, leaf, slot } = parsed.claim;
+      // With the member gone its lease was revoked or lapsed, and the claims with it.
+      if (members.get(name)?.createRevision !== this.#members.get(name)?.createRevision) continue;
+      const held = this.#world.proxies.get(name)?.root?.status().tunnels.find((tunnel) => tunnel.leaf === (leaf as string) && tunnel.slot === slot);
+      if (held !== undefined && held.token !== 0n && toFence(held.token).createRevision === old.createRevision) {
+        this.#fail('S3', `the record of ${key} was taken from ${held.agent}, which holds the slot by token ${String(held.token)}`);
+      }
+    }
+  }
+
+  /** S2: a token that a proxy goes by has been in the store. */
+  checkTokens(proxy: ProxyProcess): void {
+    for (const { leaf, slot, token } of proxy.root?.status().tunnels ?? []) {
+      if (slot === undefined || token === 0n) continue;
+      const key = `${PREFIX}claims/${leaf}/${proxy.id}/${String(slot)}`;
+      if (this.#written.get(key)?.has(token) !== true) this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key}, which was never recorded`);
+    }
+  }
+}
