@@ -29,13 +29,26 @@ const engine: { env: NodeJS.ProcessEnv; daemon: ChildProcess | undefined } = {
 };
 
 function run(command: string, args: readonly string[], limitMs = 60_000): Run {
-  const result = spawnSync(command, args, { cwd: ROOT, env: engine.env, encoding: 'utf8', timeout: limitMs, maxBuffer: 1 << 26 });
-  return { status: result.status ?? 1, stdout: result.stdout ?? '', stderr: (result.stderr ?? '') + (result.error?.message ?? '') };
+  const result = spawnSync(command, args, {
+    cwd: ROOT,
+    env: engine.env,
+    encoding: 'utf8',
+    timeout: limitMs,
+    maxBuffer: 1 << 26,
+  });
+  return {
+    status: result.status ?? 1,
+    stdout: result.stdout ?? '',
+    stderr: (result.stderr ?? '') + (result.error?.message ?? ''),
+  };
 }
 
 function demand(command: string, args: readonly string[], limitMs?: number): string {
   const { status, stdout, stderr } = run(command, args, limitMs);
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed (${String(status)}):\n${(stderr || stdout).trim().split('\n').slice(-15).join('\n')}`);
+  if (status !== 0)
+    throw new Error(
+      `${command} ${args.join(' ')} failed (${String(status)}):\n${(stderr || stdout).trim().split('\n').slice(-15).join('\n')}`,
+    );
   return stdout;
 }
 
@@ -59,12 +72,19 @@ function installMissing(): void {
     ['debootstrap', 'debootstrap'],
     ['iptables', 'iptables'],
   ] as const;
-  const missing = packages.filter(([tool]) => run('sh', ['-c', `command -v ${tool}`]).status !== 0).map(([, name]) => name);
+  const missing = packages
+    .filter(([tool]) => run('sh', ['-c', `command -v ${tool}`]).status !== 0)
+    .map(([, name]) => name);
   if (missing.length === 0) return;
-  if (process.getuid?.() !== 0) throw new Error(`missing ${missing.join(', ')}: run 'apt-get install ${missing.join(' ')}' as root`);
+  if (process.getuid?.() !== 0)
+    throw new Error(`missing ${missing.join(', ')}: run 'apt-get install ${missing.join(' ')}' as root`);
   say(`installing ${missing.join(', ')} with apt-get`);
   demand('apt-get', ['update', '-qq'], 120_000);
-  demand('env', ['DEBIAN_FRONTEND=noninteractive', 'apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...missing], 600_000);
+  demand(
+    'env',
+    ['DEBIAN_FRONTEND=noninteractive', 'apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...missing],
+    600_000,
+  );
 }
 
 async function startEngine(): Promise<void> {
@@ -77,7 +97,16 @@ async function startEngine(): Promise<void> {
   say('starting a Docker engine');
   engine.daemon = spawn(
     'dockerd',
-    ['--data-root', join(home, 'data'), '--exec-root', join(home, 'exec'), '--pidfile', join(home, 'pid'), '-H', socket],
+    [
+      '--data-root',
+      join(home, 'data'),
+      '--exec-root',
+      join(home, 'exec'),
+      '--pidfile',
+      join(home, 'pid'),
+      '-H',
+      socket,
+    ],
     { stdio: 'ignore', env: engine.env },
   );
   const deadline = performance.now() + 30_000;
@@ -88,7 +117,11 @@ async function startEngine(): Promise<void> {
 }
 
 /** Asks until `check` answers; the last error tells what was missing. */
-async function until<T>(what: string, limitMs: number, check: () => T | undefined | Promise<T | undefined>): Promise<T> {
+async function until<T>(
+  what: string,
+  limitMs: number,
+  check: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     const answer = await check();
@@ -109,10 +142,18 @@ function expectOutput(what: string, args: readonly string[], wanted: string): vo
 /** The root cluster must have no way to a node of its own. */
 function expectIsolation(proxy: string, node: string): void {
   const ids = compose(['ps', '-q', node]).trim();
-  const address = demand('docker', ['inspect', '-f', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', ids]).trim();
+  const address = demand('docker', [
+    'inspect',
+    '-f',
+    '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}',
+    ids,
+  ]).trim();
   const script = `const s=require('net').connect({host:'${address}',port:22,timeout:3000});s.on('connect',()=>process.exit(0));s.on('timeout',()=>process.exit(7));s.on('error',()=>process.exit(7))`;
   const { status } = run('docker-compose', ['exec', '-T', proxy, 'node', '-e', script]);
-  if (status !== 7) throw new Error(`${proxy} must not reach ${node} (${address}) directly, but the probe ended with ${String(status)}`);
+  if (status !== 7)
+    throw new Error(
+      `${proxy} must not reach ${node} (${address}) directly, but the probe ended with ${String(status)}`,
+    );
   say(`${proxy} cannot reach ${node} (${address}) by itself`);
 }
 
@@ -129,10 +170,19 @@ const WANTED_SPANS = ['xylem.front_door', 'xylem.tunnel.dial', 'xylem.node.conne
 async function expectTrace(): Promise<void> {
   const names = await until('one trace from front door to node', SPANS_LIMIT_MS, async () => {
     const text = await fetch('http://127.0.0.1:16686/spans').then((response) => response.text());
-    const spans = text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Span);
+    const spans = text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Span);
     const traces = Map.groupBy(spans, (span) => span.traceId);
-    const whole = [...traces.values()].find((trace) => WANTED_SPANS.every((name) => trace.some((span) => span.name === name)));
-    if (whole === undefined || !whole.every((span) => !span.parentSpanId || whole.some(({ spanId }) => spanId === span.parentSpanId))) return undefined;
+    const whole = [...traces.values()].find((trace) =>
+      WANTED_SPANS.every((name) => trace.some((span) => span.name === name)),
+    );
+    if (
+      whole === undefined ||
+      !whole.every((span) => !span.parentSpanId || whole.some(({ spanId }) => spanId === span.parentSpanId))
+    )
+      return undefined;
     return whole.map((span) => `${span.service}/${span.name}`);
   });
   say(`one trace: ${names.join(' > ')}`);
@@ -152,7 +202,7 @@ function allClaimed(): true | undefined {
   return complete && proxies.length === 3 && leaves.length === 2 ? true : undefined;
 }
 
-async function check(): Promise<void> {
+async function proveDeployment(): Promise<void> {
   installMissing();
   await startEngine();
   demand('sh', ['deploy/local-images.sh'], BUILD_LIMIT_MS);
@@ -161,9 +211,15 @@ async function check(): Promise<void> {
   compose(['up', '-d'], 180_000);
   const started = performance.now();
   await until('every root proxy claimed by both leaf clusters', READY_LIMIT_MS, allClaimed);
-  say(`3 root proxies claimed by 2 leaf clusters within ${((performance.now() - started) / 1000).toFixed(1)} s of the containers being up`);
+  say(
+    `3 root proxies claimed by 2 leaf clusters within ${((performance.now() - started) / 1000).toFixed(1)} s of the containers being up`,
+  );
   expectIsolation('p1', 'berlin-web');
-  expectOutput('curl through the root', ['curl', '-sS', '-p', '-x', 'https://xylem.internal:7280', 'http://web.berlin/'], 'Hello from berlin-web');
+  expectOutput(
+    'curl through the root',
+    ['curl', '-sS', '-p', '-x', 'https://xylem.internal:7280', 'http://web.berlin/'],
+    'Hello from berlin-web',
+  );
   expectOutput('ssh through the root', ['ssh', 'web.berlin', 'hostname'], 'berlin-web');
   expectOutput('ssh to the other leaf cluster', ['ssh', 'db.tokyo', 'hostname'], 'tokyo-db');
   await expectTrace();
@@ -172,7 +228,7 @@ async function check(): Promise<void> {
 async function main(): Promise<void> {
   let failed = false;
   try {
-    await check();
+    await proveDeployment();
     say('all passed');
   } catch (error) {
     failed = true;

@@ -11,7 +11,8 @@ test('every test that GUARANTEES.md names exists', () => {
   assert.ok(named.length > 20);
   for (const [, file = '', title] of named) {
     assert.ok(existsSync(join(ROOT, file)), `${file} does not exist`);
-    if (title !== undefined) assert.ok(readFileSync(join(ROOT, file), 'utf8').includes(title), `${file} has no test "${title}"`);
+    if (title !== undefined)
+      assert.ok(readFileSync(join(ROOT, file), 'utf8').includes(title), `${file} has no test "${title}"`);
   }
 });
 

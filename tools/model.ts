@@ -17,8 +17,13 @@ export interface ModelResult {
 }
 
 function run(folder: string, command: string, args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: folder, encoding: 'utf8', timeout: LIMIT_MS });
-  if (error !== undefined) throw new Error(`${command} cannot run (${error.message}): apt-get install spin gcc libc6-dev`);
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: LIMIT_MS,
+  });
+  if (error !== undefined)
+    throw new Error(`${command} cannot run (${error.message}): apt-get install spin gcc libc6-dev`);
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${stdout}${stderr}`);
   return stdout;
 }

@@ -55,7 +55,10 @@ function live(): readonly string[] {
 
 async function fullMesh(): Promise<Matrix> {
   const { reached, matrix } = await observer.until(allClaimed(live(), LEAVES), MESH_DEADLINE_MS);
-  assert.ok(reached && matrix !== undefined, `not every one of ${live().join(', ')} was claimed: ${JSON.stringify(matrix?.leaves)}`);
+  assert.ok(
+    reached && matrix !== undefined,
+    `not every one of ${live().join(', ')} was claimed: ${JSON.stringify(matrix?.leaves)}`,
+  );
   return matrix;
 }
 
@@ -107,19 +110,23 @@ test('2. the load balancer spreads connections round robin, the agent cannot cho
   const succeeded = lines.filter((line) => line.event === EVENT.dialSucceeded);
   const first = succeeded.filter((line) => line.fields['target'] === undefined).map((line) => line.fields['proxy']);
   assert.ok(first.length >= 3, 'every agent begins with an attempt that names nobody');
-  assert.ok(new Set(first).size > 1, `round robin sends first attempts to different proxies, not all to ${String(first[0])}`);
+  assert.ok(
+    new Set(first).size > 1,
+    `round robin sends first attempts to different proxies, not all to ${String(first[0])}`,
+  );
   const relayed = succeeded.filter((line) => line.fields['via'] !== undefined);
-  for (const line of relayed) assert.equal(line.fields['proxy'], line.fields['target'], 'a relayed attempt ends at the proxy it names');
+  for (const line of relayed)
+    assert.equal(line.fields['proxy'], line.fields['target'], 'a relayed attempt ends at the proxy it names');
 });
 
 test('3. on connecting the root proxy sends the list of all proxies it knows, and again whenever that changes', async () => {
-  const before = events(EVENT.gossipReceived, 'tokyo/a1').length;
-  assert.ok(before >= 1, 'a root proxy has told its list');
+  const told = events(EVENT.gossipReceived, 'tokyo/a1').length;
+  assert.ok(told >= 1, 'a root proxy has told its list');
   const added = await deployment.startProxy(deployment.newProxyId());
   await fullMesh();
   const found = events(EVENT.proxyFound, 'tokyo/a1').map((line) => line.fields['proxy']);
   assert.ok(found.includes(added.id), 'the new proxy was heard of by gossip');
-  assert.ok(events(EVENT.gossipReceived, 'tokyo/a1').length > before, 'the change was told');
+  assert.ok(events(EVENT.gossipReceived, 'tokyo/a1').length > told, 'the change was told');
 });
 
 test('4. the agent keeps dialling until it has claimed every proxy, and then stops dialling', async () => {
@@ -139,9 +146,15 @@ test('5. a claim is exclusive; the other agent does not get it before the connec
   const matrix = await fullMesh();
   const berlin = matrix.leaves.find(({ leaf }) => leaf === 'berlin')?.agents ?? [];
   const holders = (proxy: string): readonly string[] =>
-    berlin.filter(({ cells }) => cells.some((cell) => cell.proxy === proxy && cell.state === 'claimed')).map(({ agent }) => agent);
-  for (const proxy of live()) assert.equal(holders(proxy).length, 1, `${proxy} has ${String(holders(proxy).length)} holders`);
-  assert.ok(lines.some((line) => line.event === EVENT.claimHeld && line.service.startsWith('berlin/')), 'the second agent was told who holds it');
+    berlin
+      .filter(({ cells }) => cells.some((cell) => cell.proxy === proxy && cell.state === 'claimed'))
+      .map(({ agent }) => agent);
+  for (const proxy of live())
+    assert.equal(holders(proxy).length, 1, `${proxy} has ${String(holders(proxy).length)} holders`);
+  assert.ok(
+    lines.some((line) => line.event === EVENT.claimHeld && line.service.startsWith('berlin/')),
+    'the second agent was told who holds it',
+  );
 
   const [holder] = holders(live()[0] ?? '');
   const service = deployment.services().find(({ name }) => name === `berlin/${String(holder)}`);
@@ -151,12 +164,21 @@ test('5. a claim is exclusive; the other agent does not get it before the connec
   const killedAt = performance.now();
   service.kill('SIGKILL');
   const { reached } = await observer.until(
-    (now) => now.leaves.some(({ leaf, agents, unclaimed }) => leaf === 'berlin' && unclaimed.length === 0 && agents.every(({ agent }) => `berlin/${agent}` === heir)),
+    (now) =>
+      now.leaves.some(
+        ({ leaf, agents, unclaimed }) =>
+          leaf === 'berlin' && unclaimed.length === 0 && agents.every(({ agent }) => `berlin/${agent}` === heir),
+      ),
     MESH_DEADLINE_MS,
   );
   assert.ok(reached, 'the standby agent holds every proxy now');
   assert.ok(events(EVENT.standbyPromoted, heir).length > promotedBefore, 'it was promoted, it did not have to dial');
-  context.diagnostic(`promotions ${events(EVENT.standbyPromoted, heir).slice(promotedBefore).map(({ at }) => (at - killedAt).toFixed(0)).join(', ')} ms after the kill`);
+  context.diagnostic(
+    `promotions ${events(EVENT.standbyPromoted, heir)
+      .slice(promotedBefore)
+      .map(({ at }) => (at - killedAt).toFixed(0))
+      .join(', ')} ms after the kill`,
+  );
 });
 
 test('6. proxies are rotated in and out all the time, and the agents always end up connected to all of them', async () => {
@@ -170,13 +192,20 @@ test('6. proxies are rotated in and out all the time, and the agents always end 
     await leaving.service.exited;
     await fullMesh();
   }
-  for (const leaf of LEAVES) assert.match(await fetchText(deployment.doors.frontDoor, `web.${leaf}:${HTTP_PORT}`, '/'), /leaf cluster/);
+  for (const leaf of LEAVES)
+    assert.match(await fetchText(deployment.doors.frontDoor, `web.${leaf}:${HTTP_PORT}`, '/'), /leaf cluster/);
 });
 
 test('7. a root proxy authenticates, looks the node up and connects the client; any of them may die', async () => {
   const [first = '', second = ''] = live();
   const [host = '', port = ''] = part(first).addresses.access.split(':');
-  const stranger = tlsConnect({ host, port: Number(port), servername: DOMAIN, ALPNProtocols: ['h2'], rejectUnauthorized: false });
+  const stranger = tlsConnect({
+    host,
+    port: Number(port),
+    servername: DOMAIN,
+    ALPNProtocols: ['h2'],
+    rejectUnauthorized: false,
+  });
   const alert = await once(stranger.resume(), 'end', { signal: AbortSignal.timeout(CLOSE_DEADLINE_MS) }).catch(String);
   assert.match(String(alert), /certificate required/, 'without a certificate the connection ends in the handshake');
 
@@ -192,7 +221,10 @@ test('7. a root proxy authenticates, looks the node up and connects the client; 
 
 test('8. users create shell sessions to nodes remotely, and connections between the clusters use TLS', async () => {
   const { ssh } = findTools();
-  assert.ok(ssh !== undefined && deployment.sshConfig !== undefined, 'OpenSSH client and server are needed: apt-get install openssh-client openssh-server');
+  assert.ok(
+    ssh !== undefined && deployment.sshConfig !== undefined,
+    'OpenSSH client and server are needed: apt-get install openssh-client openssh-server',
+  );
   const { stdout } = await run(ssh, ['-F', deployment.sshConfig, 'web.berlin', 'echo $((6 * 7))'], { timeout: 30_000 });
   assert.equal(stdout.trim(), '42');
 
