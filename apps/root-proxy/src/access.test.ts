@@ -4,7 +4,7 @@ import { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import type { Identity } from '@xylem/identity';
-import { AccessService, carry, decodeFrame, PeerService, RawFrameMethods } from '@xylem/wire';
+import { AccessService, carry, decodeFrame, PeerService, RawFrameMethods, tunnel, TunnelService } from '@xylem/wire';
 import { DOMAIN } from './testing/credentials.ts';
 import { claimedBy, eventually, World } from './testing/world.ts';
 import type { WorldProxy } from './testing/world.ts';
@@ -164,3 +164,28 @@ test('a malformed frame on Dial is answered, and the next dial works', async () 
   const { kind } = decodeFrame(await answer);
   assert.ok(kind?.$case === 'outcome' && kind.value.code === carry.OutcomeCode.OUTCOME_CODE_INVALID);
 });
+
+test('a dial that the agent of a peer leaves unanswered is timed out, and its peer is not lost', async () => {
+  const agent = await channelTo(p2.ports.tunnel, { kind: 'agent', leaf: 'silent', agent: 'a1' }, `p2.${DOMAIN}`);
+  const control = agent.stream(TunnelService.attach);
+  const hello = { leaf: 'silent', agent: 'a1', minVersion: 1, maxVersion: 1, instanceNonce: 'n', tunnelId: 't' };
+  const nodes = [{ name: 'web', ports: [80] }];
+  control.send({ kind: { $case: 'hello', value: tunnel.AgentHello.fromPartial({ ...hello, nodes }) } });
+  await eventually('the claim is recorded', () => claimedBySilent());
+  const channel = await channelTo(p1.ports.access, ada);
+  const open = (): FramePort => {
+    const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
+    const target = { leaf: 'silent', node: 'web', port: 80 };
+    const value = { target, hops: 0, traceparent: '', timeoutMs: 1_000, user: '' };
+    frames.send({ kind: { $case: 'open', value } });
+    return frames;
+  };
+  let outcome = await outcomeOf(open());
+  // The first proxy hears of the claim a little later.
+  while (outcome.code === carry.OutcomeCode.OUTCOME_CODE_NO_SUCH_LEAF) outcome = await outcomeOf(open());
+  assert.equal(outcome.code, carry.OutcomeCode.OUTCOME_CODE_TIMED_OUT, outcome.detail);
+});
+
+function claimedBySilent(): boolean {
+  return p2.status().root.tunnels.some(({ leaf, state }) => leaf === 'silent' && state === 'claimed');
+}

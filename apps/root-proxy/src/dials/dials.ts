@@ -28,6 +28,8 @@ const CARRY_FIRST_FRAME_MS = 10_000;
 const MAX_VIA = 4;
 /** A peer that is a member but not connected yet is waited for this long before the next one is asked. */
 const PEER_CONNECT_MS = 1_000;
+/** A peer that says so itself is known to be there: a node that does not answer must not look like a lost root proxy. */
+const PEER_ANSWER_MARGIN_MS = 1_000;
 /** Each open connection may hold some 3 MiB in queues and windows when both its ends stop reading. */
 const MAX_OPEN = 20_000;
 
@@ -250,7 +252,8 @@ export class Dials {
       user,
     };
     frames.send({ kind: { $case: 'open', value: open } });
-    await this.#awaitForward(waiting, connection, frames, leftMs);
+    // The dial's own deadline, which is later than the peer's by less than this, comes first.
+    await this.#awaitForward(waiting, connection, frames, leftMs + PEER_ANSWER_MARGIN_MS);
   }
 
   async #awaitForward(waiting: Waiting, connection: string, frames: FramePort, timeoutMs: number): Promise<void> {
