@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect as connectHttp2 } from 'node:http2';
 import { after, before, test } from 'node:test';
 import { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
@@ -163,6 +164,22 @@ test('a malformed frame on Dial is answered, and the next dial works', async () 
   stream.write(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]));
   const { kind } = decodeFrame(await answer);
   assert.ok(kind?.$case === 'outcome' && kind.value.code === carry.OutcomeCode.OUTCOME_CODE_INVALID);
+});
+
+test('many streams on one connection get small windows, so that stopped users hold a bounded part of the memory', async () => {
+  const session = connectHttp2(`https://127.0.0.1:${p1.ports.access}`, {
+    ...(await world.credentials.material(ada)),
+    servername: DOMAIN,
+  });
+  session.on('error', () => undefined);
+  const headers = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+  for (let opened = 0; opened < 64; opened += 1) {
+    const stream = session.request({ ...headers, ':path': RawFrameMethods.dial.path }, { endStream: false });
+    stream.on('error', () => undefined);
+  }
+  // 64 of them fit the budget of a connection (libs/grpc/src/stream-windows.ts).
+  await eventually('the window is 256 KiB', () => session.remoteSettings?.initialWindowSize === 256 * 1_024);
+  session.destroy();
 });
 
 test('a dial that the agent of a peer leaves unanswered is timed out, and its peer is not lost', async () => {

@@ -62,11 +62,6 @@ const LIVENESS: LivenessConfig = { intervalMs: 5_000, deadAfterMs: 10_000 };
 const ATTACH_TIMEOUT_MS = 15_000;
 /** Forwarded connections and relays of one peer share its one connection. */
 const MAX_PEER_STREAMS = 20_000;
-/**
- * HTTP/2 window per carried connection: 4 MiB carry 80 MB/s and more at 20 ms round trip, and bound what one user who
- * stops reading can hold.
- */
-const STREAM_WINDOW_BYTES = 4 * 1_024 * 1_024;
 
 /** Makes every part; nothing listens or connects yet. */
 export function assemble(
@@ -174,7 +169,6 @@ function makeRelays({ journal }: Context, peers: Peers): Relays {
 function makeServers({ tls, journal }: Context, ports: ServicePorts): Parts['servers'] {
   const base = (plane: keyof Parts['servers']) => ({
     tls,
-    streamWindowBytes: STREAM_WINDOW_BYTES,
     onError: (fault: ServerFault): void => journal.fault(plane, fault),
   });
   const tunnel = createServer({ ...base('tunnel'), services: tunnelServices(ports) });
