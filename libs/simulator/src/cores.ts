@@ -52,6 +52,8 @@ export interface Tap<Event, Effect> {
   effect?(effect: Effect, tell: (event: Event) => void): readonly Effect[];
 }
 
+export type LinkTap = Tap<LinkEvent, LinkEffect>;
+
 interface Machine<Event, Effect> {
   handle(event: Event, now: number): void;
   pollEffect(): Effect | undefined;

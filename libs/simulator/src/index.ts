@@ -8,3 +8,7 @@ export type { Fault, FaultKind } from './faults.ts';
 export { simulate, worldOf } from './run.ts';
 export type { Overrides, RunOptions, RunReport } from './run.ts';
 export type { Violation } from './checkers.ts';
+export { SITUATIONS } from './situations.ts';
+export type { Situation } from './situations.ts';
+export { PLANTED_BUGS, catchBug } from './planted.ts';
+export type { Catch, PlantedBug } from './planted.ts';

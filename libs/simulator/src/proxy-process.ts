@@ -35,6 +35,7 @@ interface Tunnel {
   readonly liveness: LivenessCore;
   /** The slot of the last grant that was sent. */
   granted: number | undefined;
+  grantedOffline: boolean;
   drainAnnounced: boolean;
   challenged: boolean;
 }
@@ -177,7 +178,7 @@ export class ProxyProcess {
     if (root === undefined) return;
     const { tunnel, leaf, agent, nonce, replaces } = hello;
     const liveness = this.#cores.proxyLiveness(this.host);
-    this.#tunnels.set(tunnel, { id: tunnel, end, leaf, agent, liveness, granted: undefined, drainAnnounced: false, challenged: false });
+    this.#tunnels.set(tunnel, { id: tunnel, end, leaf, agent, liveness, granted: undefined, grantedOffline: false, drainAnnounced: false, challenged: false });
     this.#send(end, { type: 'welcome', proxy: this.id, incarnation: root.status().incarnation, via });
     this.#toRoot({ type: 'attachRequested', tunnel, leaf, agent, nonce, replaces, via });
   }
@@ -271,7 +272,7 @@ export class ProxyProcess {
       case 'grantClaim':
         return this.#grant(effect.tunnel, effect.slot);
       case 'confirmClaim':
-        this.#note(`records slot ${String(effect.slot)} of ${effect.tunnel}`);
+        this.#noteRecorded(effect.tunnel);
         return this.#send(end, { type: 'recorded', slot: effect.slot, token: effect.token, incarnation: effect.incarnation });
       case 'reportHeld':
         return this.#send(end, { type: 'held', holder: effect.holder });
@@ -329,7 +330,15 @@ export class ProxyProcess {
     if (tunnel === undefined) return;
     this.#note(`${this.#waiting.delete(id) ? 'promotes standby' : 'grants slot'} ${String(slot)} to ${id}`);
     tunnel.granted = slot;
+    tunnel.grantedOffline = this.#root?.status().registryConnected === false;
     this.#send(tunnel.end, { type: 'granted', slot });
+  }
+
+  #noteRecorded(id: TunnelId): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel?.grantedOffline !== true) return;
+    tunnel.grantedOffline = false;
+    this.#note(`records a claim that was provisional: ${id}`);
   }
 
   #announced(id: TunnelId): void {

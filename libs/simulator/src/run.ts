@@ -7,6 +7,7 @@ import { notConverged } from './convergence.ts';
 import { planFaults } from './faults.ts';
 import type { Fault } from './faults.ts';
 import { KeyedRandom } from './random.ts';
+import { Reached } from './situations.ts';
 import type { TraceLine } from './trace.ts';
 import { World } from './world.ts';
 import type { WorldOptions } from './world.ts';
@@ -52,6 +53,8 @@ export interface RunReport {
   readonly quietDials: number;
   readonly steps: number;
   readonly hash: string;
+  /** Names of the situations that came up. */
+  readonly reached: readonly string[];
   readonly trace: readonly TraceLine[];
 }
 
@@ -81,6 +84,8 @@ export function simulate(options: RunOptions): RunReport {
   const faults = options.faults ?? planFaults(options.seed, CHAOS_MS);
   const chaos = new Chaos(world, faults);
   const checkers = new Checkers(world);
+  const reached = new Reached();
+  world.trace.onLine = (line) => reached.see(line);
   let convergedMs: number | undefined;
   let quietDials = 0;
   try {
@@ -102,6 +107,7 @@ export function simulate(options: RunOptions): RunReport {
     quietDials,
     steps: world.scheduler.steps,
     hash: world.trace.hash,
+    reached: reached.names,
     trace: world.trace.lines,
   };
 }

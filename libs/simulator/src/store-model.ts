@@ -39,6 +39,8 @@ const MAX_DELAY_MS = 4;
 const LATE_MS = 6_000;
 const WATCH_BATCH_BYTES = 1 << 20;
 const CLUSTER = 7n;
+/** Of somebody else who uses the same store. */
+const FOREIGN_KEY = '/elsewhere';
 
 /** The store of a simulated deployment: the product's own MVCC core behind delays, failures and lies. */
 export class StoreModel {
@@ -52,7 +54,10 @@ export class StoreModel {
   #liedOfLeases = false;
   #expiry: Scheduled | undefined;
 
-  constructor(seed: number, scheduler: Scheduler) {
+  readonly #note: (what: string) => void;
+
+  constructor(seed: number, scheduler: Scheduler, note: (what: string) => void) {
+    this.#note = note;
     this.#scheduler = scheduler;
     this.#random = new KeyedRandom(seed, 'store');
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, 0);
@@ -96,13 +101,18 @@ export class StoreModel {
     this.#later(() => {
       if (this.lies.down) return unknown('the store stopped answering');
       const outcome = this.#execute(operation);
-      if (lost) return unknown('the answer was lost');
+      if (lost) {
+        this.#note('a request was applied, and its answer lost');
+        return unknown('the answer was lost');
+      }
       this.#later(() => answer(outcome));
     });
   }
 
   #applyLate(operation: StoreOperation): void {
-    if (!this.lies.down && operation.type !== 'range') this.#execute(operation);
+    if (this.lies.down || operation.type === 'range') return;
+    this.#note('a request lands late');
+    this.#execute(operation);
   }
 
   keepAlive(host: Host, lease: bigint, reply: (ttlMs: number) => void): void {
@@ -155,7 +165,12 @@ export class StoreModel {
     }
   }
 
+  /** Forgets history while nobody watches: others wrote to the store meanwhile, so resumed watches come too late. */
   compact(): void {
+    this.breakWatches('compacted');
+    for (const value of ['one', 'two']) {
+      this.#execute({ type: 'txn', compares: [], success: [{ type: 'put', key: FOREIGN_KEY, value, lease: 0n }], failure: [] });
+    }
     this.#store.compact(this.#store.revision, this.#scheduler.now);
     this.#changed();
   }

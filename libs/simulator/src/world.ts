@@ -68,8 +68,8 @@ export class World {
     this.#cores = { ...PRODUCTION, ...options.cores };
     this.scheduler = new Scheduler(options.seed);
     this.network = new Network(options.seed, this.scheduler);
-    this.store = new StoreModel(options.seed, this.scheduler);
     this.trace = new Trace(options.keepTrace ?? false);
+    this.store = new StoreModel(options.seed, this.scheduler, (what) => this.trace.add(this.now, 'store', what));
     this.balancer = new Balancer(options.balancer, options.seed);
     this.#random = new KeyedRandom(options.seed, 'world');
     for (let index = 1; index <= options.registries; index += 1) this.#addRegistry(`r${String(index)}`);

@@ -1,0 +1,63 @@
+import type { RegistryEffect, RegistryEvent, TxnOperation } from '@xylem/membership';
+import { PRODUCTION, tapRegistry } from './cores.ts';
+import type { Tap } from './cores.ts';
+import type { PlantedBug } from './planted.ts';
+
+function registry(name: string, tap: () => Tap<RegistryEvent, RegistryEffect>): PlantedBug {
+  return { name, overrides: { cores: { registry: (config, host) => tapRegistry(PRODUCTION.registry(config, host), tap()) } } };
+}
+
+/** Changes the transactions that a registry sends. */
+function rewriteTxn(rewrite: (txn: TxnOperation) => TxnOperation): Tap<RegistryEvent, RegistryEffect> {
+  return {
+    effect: (effect) =>
+      effect.type === 'request' && effect.request.type === 'txn' ? [{ ...effect, request: rewrite(effect.request) }] : [effect],
+  };
+}
+
+function touches(txn: TxnOperation, type: 'put' | 'delete', area: string): boolean {
+  return txn.success.some((step) => step.type === type && step.key.includes(`/${area}/`));
+}
+
+/** The same mistakes that have been made around etcd elsewhere. */
+export const REGISTRY_BUGS: readonly PlantedBug[] = [
+  registry('a release is not guarded by its token', () =>
+    rewriteTxn((txn) => (touches(txn, 'delete', 'claims') ? { ...txn, compares: [] } : txn)),
+  ),
+  registry('a claim is written without any guard', () =>
+    rewriteTxn((txn) =>
+      touches(txn, 'put', 'claims')
+        ? { ...txn, compares: [], success: txn.success.map((step) => (step.type === 'put' ? { ...step, lease: 0n } : step)) }
+        : txn,
+    ),
+  ),
+  registry('claims hang on no lease', () =>
+    rewriteTxn((txn) =>
+      touches(txn, 'put', 'claims')
+        ? { ...txn, success: txn.success.map((step) => (step.type === 'put' ? { ...step, lease: 0n } : step)) }
+        : txn,
+    ),
+  ),
+  registry('the session key is not deleted', () =>
+    rewriteTxn((txn) => ({ ...txn, success: txn.success.filter((step) => !(step.type === 'delete' && step.key.includes('/sessions/'))) })),
+  ),
+  registry('a lost watch is resumed from now, not from where it was lost', () => {
+    let opened = false;
+    return {
+      effect: (effect) => {
+        if (effect.type !== 'openWatch') return [effect];
+        const first = !opened;
+        opened = true;
+        return [first ? effect : { ...effect, fromRevision: 0n }];
+      },
+    };
+  }),
+  registry('compaction of a watch goes unnoticed', () => ({ event: (event) => (event.type === 'watchCompacted' ? [] : [event]) })),
+  registry('a keepalive that names no lease is taken for success', () => ({
+    event: (event) => (event.type === 'leaseKeptAlive' && event.ttlMs === 0 ? [{ ...event, ttlMs: 10_000 }] : [event]),
+  })),
+  registry('leases are never kept alive', () => ({ effect: (effect) => (effect.type === 'keepAlive' ? [] : [effect]) })),
+  registry('lease deadlines count from the receipt of the answer', () => ({
+    event: (event, now) => (event.type === 'leaseKeptAlive' ? [{ ...event, sentAt: now, ttlMs: event.ttlMs === 0 ? 0 : event.ttlMs + 2_000 }] : [event]),
+  })),
+];
