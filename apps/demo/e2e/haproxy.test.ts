@@ -175,11 +175,12 @@ test('the root proxy that relays for others killed: all that live are claimed ag
 });
 
 test('all root proxies rotated: the new ones are claimed while the old ones serve, then the old ones leave', async (context) => {
+  const since = performance.now();
   const old = [...live.values()];
   await addProxies(2 * PROXIES, PROXIES);
-  const since = performance.now();
+  const ready = performance.now();
   await Promise.all([...balancers.values()].map((balancer) => balancer.setServers(servers())));
-  report(context, await allHoldAll(since), since);
+  report(context, await allHoldAll(ready), since);
   const kept = await EchoConnection.open(old[0]?.addresses.frontDoor ?? '', `echo.tokyo:${ECHO_PORT}`);
   await kept.exchange();
 
@@ -190,6 +191,7 @@ test('all root proxies rotated: the new ones are claimed while the old ones serv
   await allHoldAll(drainedAt);
   await kept.exchange();
   await kept.end();
+  const endedAt = performance.now();
   await everyoneServes();
   const exits = await Promise.all(old.map(({ service }) => service.exited));
   assert.deepEqual(

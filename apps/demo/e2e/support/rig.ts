@@ -35,7 +35,7 @@ interface RegistryPart {
 }
 
 const STOP_DEADLINE_MS = 4_000;
-const DRAIN = { spreadMs: 300, deadlineMs: 5_000 };
+const DRAIN = { spreadMs: 300, deadlineMs: 15_000 };
 const ADDRESSES = ['tunnel', 'peer', 'access', 'frontDoor', 'ops'] as const satisfies readonly (keyof ProxyAddresses)[];
 
 /**
