@@ -69,7 +69,7 @@ export class Acquires {
       session,
       `acquire ${request.request}`,
       (pending) => this.#attempt(grant, pending),
-      (pending) => this.#giveUp(grant, pending),
+      (underWay) => this.#giveUp(grant, underWay),
     );
   }
 
@@ -87,8 +87,8 @@ export class Acquires {
   }
 
   /** A try that is still on its way has an unknown outcome for good. */
-  #giveUp(grant: Grant, pending: Pending): void {
-    if (pending.busy) this.#parts.seats.soften(grant.session);
+  #giveUp(grant: Grant, underWay: boolean): void {
+    if (underWay) this.#parts.seats.soften(grant.session);
     this.#unavailable(grant, `the store at ${this.#parts.reactor.config.storeName} does not answer`);
   }
 

@@ -7,10 +7,11 @@ export interface Pending {
   readonly name: string;
   /** Starts one try; called when none is running. */
   readonly attempt: (pending: Pending) => void;
-  /** The time is over: answer that the outcome is open. A try may still be running. */
-  readonly giveUp: (pending: Pending) => void;
+  /** The time is over: answer that the outcome is open. `underWay`: a try was sent and may still take effect. */
+  readonly giveUp: (underWay: boolean) => void;
   attempts: number;
-  busy: boolean;
+  /** The store operation of the try that is running. */
+  operation: number | undefined;
 }
 
 /** Requests of all sessions that wait for the store. Each ends in exactly one of: `finish`, `giveUp`, the end of its session. */
@@ -22,13 +23,13 @@ export class PendingRequests {
   }
 
   /** A second request of the same name is passed over: the first one's answer answers it. */
-  add(session: Session, name: string, attempt: (pending: Pending) => void, giveUp: (pending: Pending) => void): void {
+  add(session: Session, name: string, attempt: (pending: Pending) => void, giveUp: (underWay: boolean) => void): void {
     const { membership } = session;
     if (membership === undefined || membership.pending.has(name)) return;
-    const pending: Pending = { name, attempt, giveUp, attempts: 0, busy: false };
+    const pending: Pending = { name, attempt, giveUp, attempts: 0, operation: undefined };
     membership.pending.set(name, pending);
     this.#reactor.after(untilName(session, name), this.#reactor.config.requestTimeoutMs, () => {
-      if (this.finish(session, pending)) giveUp(pending);
+      if (this.finish(session, pending)) giveUp(!this.#takeBack(pending));
     });
     attempt(pending);
   }
@@ -44,13 +45,11 @@ export class PendingRequests {
 
   /** Runs a store operation for the request; the outcome is dropped when the request has ended meanwhile. */
   txn(session: Session, pending: Pending, txn: Omit<TxnOperation, 'type'>, done: (outcome: TxnOutcome) => void): void {
-    pending.busy = true;
-    this.#reactor.txn(txn, (outcome) => this.#answered(session, pending, () => done(outcome)));
+    pending.operation = this.#reactor.txn(txn, (outcome) => this.#answered(session, pending, () => done(outcome)));
   }
 
   revoke(session: Session, pending: Pending, lease: bigint, done: (outcome: StoreOutcome) => void): void {
-    pending.busy = true;
-    this.#reactor.request({ type: 'leaseRevoke', lease }, (outcome) =>
+    pending.operation = this.#reactor.request({ type: 'leaseRevoke', lease }, (outcome) =>
       this.#answered(session, pending, () => done(outcome)),
     );
   }
@@ -70,17 +69,26 @@ export class PendingRequests {
   /** The session is over; nobody waits any more. */
   ended(session: Session): void {
     const pending = session.membership?.pending;
-    for (const request of pending?.values() ?? []) this.#cancel(session, request);
+    for (const request of pending?.values() ?? []) {
+      this.#cancel(session, request);
+      this.#takeBack(request);
+    }
     pending?.clear();
   }
 
   #run(session: Session, pending: Pending): void {
-    if (!pending.busy && session.membership?.pending.get(pending.name) === pending) pending.attempt(pending);
+    if (pending.operation === undefined && session.membership?.pending.get(pending.name) === pending)
+      pending.attempt(pending);
   }
 
   #answered(session: Session, pending: Pending, then: () => void): void {
-    pending.busy = false;
+    pending.operation = undefined;
     if (session.membership?.pending.get(pending.name) === pending) then();
+  }
+
+  /** Drops a try that waits in line. False: one was sent and may still take effect. */
+  #takeBack(pending: Pending): boolean {
+    return pending.operation === undefined || this.#reactor.withdraw(pending.operation);
   }
 
   #cancel(session: Session, pending: Pending): void {

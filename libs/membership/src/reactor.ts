@@ -35,12 +35,14 @@ export class Reactor {
   readonly counters: Record<RegistryCounter, number> = zeroCounters();
   /** Set once: told when an answer shows that the store went back in time. */
   onRestored: (detail: string) => void = () => undefined;
+  /** Set once: told when only a list can tell whether it is still the same history. */
+  onDoubt: (detail: string) => void = () => undefined;
   now: Instant;
   readonly #effects: RegistryEffect[] = [];
   #taken = 0;
   readonly #asked = new Map<
     number,
-    { readonly done: (outcome: StoreOutcome) => void; mark: TimelineMark | undefined }
+    { readonly request: StoreOperation; readonly done: (outcome: StoreOutcome) => void; mark: TimelineMark | undefined }
   >();
   readonly #line: Waiting[] = [];
   #lineStart = 0;
@@ -87,15 +89,25 @@ export class Reactor {
     return Math.min(this.config.retryMaxMs, this.config.retryMinMs * 2 ** Math.min(attempt - 1, 16));
   }
 
-  request(request: StoreOperation, done: (outcome: StoreOutcome) => void): void {
+  /** Answers with the number of the operation, for `withdraw`. */
+  request(request: StoreOperation, done: (outcome: StoreOutcome) => void): number {
     this.#operation += 1;
-    this.#asked.set(this.#operation, { done, mark: undefined });
+    this.#asked.set(this.#operation, { request, done, mark: undefined });
     this.#line.push({ operation: this.#operation, request });
+    const operation = this.#operation;
     this.#sendWaiting();
+    return operation;
   }
 
-  txn(txn: Omit<TxnOperation, 'type'>, done: (outcome: TxnOutcome) => void): void {
-    this.request({ type: 'txn', ...txn }, (outcome) => {
+  /** Takes back an operation that still waits in line: it is never sent and `done` not called. False: it was sent. */
+  withdraw(operation: number): boolean {
+    const asked = this.#asked.get(operation);
+    if (asked === undefined || asked.mark !== undefined) return false;
+    return this.#asked.delete(operation);
+  }
+
+  txn(txn: Omit<TxnOperation, 'type'>, done: (outcome: TxnOutcome) => void): number {
+    return this.request({ type: 'txn', ...txn }, (outcome) => {
       if (outcome.status !== 'done') return done(outcome);
       assert(outcome.result.type === 'txn', 'a transaction was answered by something else');
       done({ status: 'done', header: outcome.header, result: outcome.result });
@@ -108,7 +120,7 @@ export class Reactor {
     this.#asked.delete(operation);
     this.#inFlight -= 1;
     this.#note(outcome);
-    asked.done(this.#checkHistory(outcome, asked.mark));
+    asked.done(this.#checkHistory(outcome, asked.mark, asked.request));
     this.#sendWaiting();
   }
 
@@ -135,14 +147,16 @@ export class Reactor {
     return this.#failuresInRow;
   }
 
-  /** What was done to a store that went back in time counts as unknown. */
-  #checkHistory(outcome: StoreOutcome, mark: TimelineMark): StoreOutcome {
+  /** What was done to another history than the one that was listed counts as unknown. Lists are what proves a history. */
+  #checkHistory(outcome: StoreOutcome, mark: TimelineMark, request: StoreOperation): StoreOutcome {
     if (outcome.status !== 'done' || !isLinearizable(outcome.result)) return outcome;
-    const verdict = this.timeline.answered(outcome.header, mark);
-    if (verdict === 'sound') return outcome;
-    const detail = `revision ${outcome.header.revision} after ${mark.highWater}`;
+    const { header } = outcome;
+    const verdict = this.timeline.answered(header, mark, wrote(request, outcome.result));
+    if (verdict === 'sound' || (verdict === 'unproven' && request.type === 'range')) return outcome;
+    const detail = `revision ${header.revision} in term ${header.term} after revision ${mark.highWater}`;
     if (verdict === 'back') this.onRestored(detail);
-    return { status: 'unknown', detail: `the store was restored meanwhile: ${detail}` };
+    if (verdict === 'unproven' && this.timeline.doubt()) this.onDoubt(detail);
+    return { status: 'unknown', detail: `the store's history is in doubt: ${detail}` };
   }
 
   #sendWaiting(): void {
@@ -151,7 +165,7 @@ export class Reactor {
       if (waiting === undefined) break;
       this.#lineStart += 1;
       const asked = this.#asked.get(waiting.operation);
-      assert(asked !== undefined, 'a waiting operation was forgotten');
+      if (asked === undefined) continue;
       asked.mark = this.timeline.mark();
       this.#inFlight += 1;
       this.emit({ type: 'request', ...waiting, timeoutMs: this.config.operationTimeoutMs });
@@ -184,6 +198,12 @@ export function found(result: TxnResult, step: number): KeyValue | undefined {
 /** etcd answers lease requests from the member's own state, whose revision may lag. */
 function isLinearizable(result: StoreResult): boolean {
   return result.type === 'txn' || result.type === 'range';
+}
+
+/** Whether the operation certainly made a revision. */
+function wrote(request: StoreOperation, result: StoreResult): boolean {
+  if (request.type !== 'txn' || result.type !== 'txn') return false;
+  return (result.succeeded ? request.success : request.failure).some((step) => step.type === 'put');
 }
 
 function zeroCounters(): Record<RegistryCounter, number> {

@@ -180,6 +180,26 @@ test('operations beyond the bound wait in line', () => {
   );
 });
 
+test('what nobody waits for any more is never sent', () => {
+  const bench = new Bench({ maxOperations: 1 });
+  const session = bench.attach('p1');
+  bench.answering = false;
+  session.acquire(1n, 'berlin');
+  session.acquire(2n, 'tokyo');
+  bench.pass(4_000);
+  assert.deepEqual(
+    session.all('acquired').map(({ code }) => code),
+    ['unavailable', 'unavailable'],
+  );
+  bench.answering = true;
+  bench.answer({ status: 'unknown', detail: 'no answer' });
+  bench.pass(100);
+  assert.deepEqual(
+    [...bench.store.kvs.keys()].filter((key) => key.includes('/claims/')),
+    [],
+  );
+});
+
 test('an acquire of unknown outcome is tried again only after the session key was put again', () => {
   const bench = new Bench();
   const session = bench.attach('p1');

@@ -77,6 +77,7 @@ export class RegistryCore {
     this.#readiness = new Readiness({ reactor, lease, epoch, cursor: this.#cursor });
     sessions.onEnding = (session) => this.#ending(session);
     reactor.onRestored = (detail) => this.#storeRestored(detail);
+    reactor.onDoubt = (detail) => this.#cursor.restart(`another raft term answers: ${detail}`);
     lease.start();
     this.#cursor.start();
   }

@@ -17,8 +17,17 @@ class Bench {
     listed: (kvs, revision) => this.told.push(`list@${revision}: ${kvs.map(({ key }) => key.slice(-1)).join('')}`),
     advanced: (events, revision) => this.told.push(`events@${revision}: ${events.length}`),
   });
+
   header: StoreHeader = { cluster: 1n, revision: 10n, term: 1n };
   keys: readonly string[] = [];
+
+  constructor() {
+    this.reactor.onDoubt = (detail) => this.cursor.restart(detail);
+    this.reactor.onRestored = (detail) => {
+      this.reactor.timeline.reset();
+      this.cursor.restart(detail);
+    };
+  }
 
   /** Performs effects, answering operations; returns those left over, watches above all. */
   run(): readonly RegistryEffect[] {
@@ -130,7 +139,6 @@ test('when the store turns out replaced just as the watch was opened, it lists a
   bench.cursor.start();
   bench.run();
   bench.header = { cluster: 1n, revision: 9n, term: 1n };
-  bench.reactor.timeline.reset();
   bench.cursor.opened(1);
   assert.deepEqual(bench.run(), [
     { type: 'closeWatch', watch: 1 },

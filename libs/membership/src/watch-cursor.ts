@@ -12,7 +12,12 @@ export interface WatchConsumer {
 
 type State =
   | { readonly kind: 'pausing' }
-  | { readonly kind: 'listing'; readonly revision: bigint; readonly kvs: KeyValue[] }
+  | {
+      readonly kind: 'listing';
+      readonly revision: bigint;
+      readonly header: StoreHeader | undefined;
+      readonly kvs: KeyValue[];
+    }
   /** Asking for any header: may the watch go on where it broke? */
   | { readonly kind: 'probing' }
   | { readonly kind: 'watching'; readonly watch: number; opened: boolean }
@@ -20,8 +25,8 @@ type State =
 
 /**
  * Follows the store's history without a gap: list, then watch from the list's revision + 1; after a break watch again
- * from the last event's revision + 1, however often it breaks; after a compaction, or when the store's header does not
- * prove that its history went on unbroken, list again.
+ * from the last event's revision + 1, however often it breaks; after a compaction, or when the store's headers do not
+ * prove that its history went on unbroken (see Timeline), list again.
  */
 export class WatchCursor {
   readonly #reactor: Reactor;
@@ -29,8 +34,6 @@ export class WatchCursor {
   #state: State = { kind: 'pausing' };
   /** First revision not yet told; 0n before the first list and when only a list will do. */
   #next = 0n;
-  /** Header of the list. */
-  #anchor: StoreHeader | undefined;
   #watch = 0;
   #failures = 0;
   #step = 0;
@@ -106,34 +109,26 @@ export class WatchCursor {
     const step = (this.#step += 1);
     this.#reactor.txn({ compares: [], success: [{ type: 'get', key: EPOCH_KEY }], failure: [] }, (outcome) => {
       if (step !== this.#step) return;
-      if (outcome.status !== 'done') return this.#pause(() => this.#probe());
-      if (this.#sameHistory(outcome.header, this.#next - 1n)) return this.#open();
-      this.restart('the store may have been replaced while the watch was down');
+      if (outcome.status === 'done') this.#open();
+      else this.#pause(() => this.#probe());
     });
   }
 
-  /** A watch that was opened on a restored store may wait for revisions that were told already, and be silent about new ones. */
+  /**
+   * Asks for anything once the watch is open: one that was opened on a restored store may wait for revisions that were told
+   * already and be silent about new ones. The answer's header shows that (see Timeline).
+   */
   #confirm(watch: number): void {
-    const told = this.#next - 1n;
     this.#reactor.txn({ compares: [], success: [{ type: 'get', key: EPOCH_KEY }], failure: [] }, (outcome) => {
-      if (this.#state.kind !== 'watching' || this.#state.watch !== watch) return;
-      if (outcome.status !== 'done')
-        this.#reactor.after('watch', this.#reactor.config.retryMaxMs, () => this.#confirm(watch));
-      else if (!this.#sameHistory(outcome.header, told))
-        this.restart('the store may have been replaced while the watch was opened');
+      if (this.#state.kind !== 'watching' || this.#state.watch !== watch || outcome.status === 'done') return;
+      this.#reactor.after('watch', this.#reactor.config.retryMaxMs, () => this.#confirm(watch));
     });
-  }
-
-  /** Same cluster and raft term as when we listed: nothing can have been restored in between. */
-  #sameHistory(header: StoreHeader, told: bigint): boolean {
-    const anchor = this.#anchor;
-    return anchor?.cluster === header.cluster && anchor.term === header.term && header.revision >= told;
   }
 
   #list(): void {
     this.#leave();
     this.#reactor.count('lists');
-    this.#state = { kind: 'listing', revision: 0n, kvs: [] };
+    this.#state = { kind: 'listing', revision: 0n, header: undefined, kvs: [] };
     this.#step += 1;
     this.#page(PREFIX);
   }
@@ -148,19 +143,23 @@ export class WatchCursor {
       if (outcome.status !== 'done') return this.#pause(() => this.#list());
       assert(outcome.result.type === 'range', 'a range was answered by something else');
       this.#state.kvs.push(...outcome.result.kvs);
-      if (revision === 0n) this.#anchor = outcome.header;
+      const first = this.#state.header ?? outcome.header;
+      if (first.term !== outcome.header.term || first.cluster !== outcome.header.cluster)
+        return this.#pause(() => this.#list());
       const asOf = revision === 0n ? outcome.header.revision : revision;
       const last = outcome.result.kvs.at(-1);
-      if (!outcome.result.more || last === undefined) return this.#listed(this.#state.kvs, asOf);
-      this.#state = { kind: 'listing', revision: asOf, kvs: this.#state.kvs };
+      if (!outcome.result.more || last === undefined)
+        return this.#listed(this.#state.kvs, { ...first, revision: asOf });
+      this.#state = { kind: 'listing', revision: asOf, header: first, kvs: this.#state.kvs };
       this.#page(`${last.key}\0`);
     });
   }
 
-  #listed(kvs: readonly KeyValue[], revision: bigint): void {
-    this.#next = revision + 1n;
+  #listed(kvs: readonly KeyValue[], header: StoreHeader): void {
+    this.#reactor.timeline.listed(header);
+    this.#next = header.revision + 1n;
     this.#open();
-    this.#consumer.listed(kvs, revision);
+    this.#consumer.listed(kvs, header.revision);
   }
 
   #open(): void {
