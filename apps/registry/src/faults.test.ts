@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { toFence } from '@xylem/membership';
-import { etcdctl, startEtcd } from '@xylem/testkit';
+import { etcdctl, startEtcd, startEtcdCluster } from '@xylem/testkit';
 import { registry as wire } from '@xylem/wire';
 import type { ProxyClient } from './testing/proxy-client.ts';
 import { startRelay } from './testing/relay.ts';
@@ -111,6 +111,36 @@ test(
     t.diagnostic(`recorded ${Math.round(took)} ms after etcd was continued`);
     assert.equal((await proxy.release('berlin', token)).code, ReleaseCode.RELEASE_CODE_DONE);
     assert.deepEqual(await claimKeys(etcd.endpoint), [], 'no try of before the stop comes late');
+  },
+);
+
+test(
+  'members of an etcd cluster are killed one after the other: no session is lost, claims go on',
+  { timeout: 90_000 },
+  async (t) => {
+    const cluster = await startEtcdCluster(3);
+    t.after(() => cluster.dispose());
+    const registry = await world.registry(t, 'r1', { kind: 'etcd', endpoints: [...cluster.endpoints] });
+    await registry.ready();
+    const proxy = await world.proxy(t, registry, 'p1', 'one');
+    const { incarnation } = await proxy.welcome();
+    proxy.beat(500);
+    const took: number[] = [];
+    for (const [index, member] of cluster.members.entries()) {
+      await member.kill();
+      const startedAt = performance.now();
+      const { token } = await acquireUntilKnown(proxy, 'berlin', `n${index}`);
+      took.push(Math.round(performance.now() - startedAt));
+      assert.ok(token > incarnation);
+      assert.equal((await proxy.release('berlin', token)).code, ReleaseCode.RELEASE_CODE_DONE);
+      await member.restart();
+    }
+    t.diagnostic(`claim recorded after a kill, ms: ${took.join(' ')}`);
+    assert.ok(Math.max(...took) < RECOVERY_MS);
+    await proxy.until('itself in the view', () =>
+      proxy.view().members.get('p1')?.proxy?.incarnation === incarnation ? true : undefined,
+    );
+    assert.equal(registry.status().counters.evictions, 0);
   },
 );
 
