@@ -238,6 +238,28 @@ test(
 );
 
 test(
+  'registry and root proxy are killed together: the next instance is welcomed as soon as the registry is back',
+  { timeout: 40_000 },
+  async (t) => {
+    const store = { kind: 'embedded', dataDir: await folder(t), listen: '127.0.0.1:0' } as const;
+    const first = await world.registry(t, 'r1', store);
+    await first.ready();
+    const killed = await world.proxy(t, first, 'p1', 'one');
+    const { incarnation } = await killed.welcome();
+    await killed.acquire('berlin', 'a1');
+    await first.kill();
+    killed.kill();
+    const second = await world.registry(t, 'r1', store);
+    await second.ready();
+    const startedAt = performance.now();
+    const next = await world.proxy(t, second, 'p1', 'two');
+    assert.ok((await next.welcome()).incarnation > incarnation);
+    assert.deepEqual((await next.next('view')).claims, []);
+    assert.ok(performance.now() - startedAt < 2_000);
+  },
+);
+
+test(
   'the store is restored from an older backup: a new epoch, tokens and incarnations above all that were given',
   { timeout: 60_000 },
   async (t) => {

@@ -23,7 +23,7 @@ export interface SeatTakingParts {
 
 /**
  * The first step of a registration: the seat. It may be taken from nobody, from an earlier session of the same instance,
- * and from a session of this process that is over. Another living instance is given a moment to go (a restarted root proxy may
+ * and from a session of this replica that is over. Another living instance is given a moment to go (a restarted root proxy may
  * be faster than the news of its predecessor's end); if it stays, the newcomer is a duplicate.
  */
 export class SeatTaking {
@@ -104,7 +104,8 @@ export class SeatTaking {
 
   #mayTake(session: Session, hello: CheckedHello, { record }: SessionEntry): boolean {
     const { sessions } = this.#parts;
-    return record.nonce === hello.nonce || sessions.isSeatOf(record, session) || sessions.isAbandoned(record);
+    if (record.nonce === hello.nonce || sessions.isSeatOf(record, session)) return true;
+    return sessions.isAbandoned(record) || sessions.isOfFormerLife(record);
   }
 
   #contested(session: Session, state: Registering, rival: SessionEntry): void {

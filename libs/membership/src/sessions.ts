@@ -48,6 +48,11 @@ export class Sessions {
     return this.#isOwn(record) && !(isSessionId(record.session) && this.#byId.has(record.session));
   }
 
+  /** Whether a session key was put by an earlier process under this replica's name, which has ended since: names are unique. */
+  isOfFormerLife(record: SessionRecord): boolean {
+    return record.registry === this.#reactor.config.registry && record.boot !== this.#reactor.config.boot;
+  }
+
   /** Whether a session key was put for this session. */
   isSeatOf(record: SessionRecord, session: Session): boolean {
     return this.#isOwn(record) && record.session === session.id;
