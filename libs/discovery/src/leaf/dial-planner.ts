@@ -8,7 +8,7 @@ import type { Entry } from './pool.ts';
 import type { DialFailure } from './types.ts';
 
 /** A second instance with our id answers: soon again is useless, a person has to act. */
-const DUPLICATE_ID_WAIT_MS = 30_000;
+const DUPLICATE_ID_WAIT_MS = 10_000;
 /** Longest wait that the other side may ask for. */
 const MAX_ASKED_WAIT_MS = 60_000;
 /** First ceiling of the wait after one tunnel was lost; each more within the same second adds as much. */
