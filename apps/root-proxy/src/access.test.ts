@@ -157,6 +157,27 @@ test('Forward refuses a dial that has not passed exactly one root proxy', async 
   assert.equal((await outcomeOf(frames)).code, carry.OutcomeCode.OUTCOME_CODE_INVALID);
 });
 
+test('users who hang up at another root proxy do not end what its other users have', async () => {
+  const channel = await channelTo(p1.ports.peer, { kind: 'proxy', proxy: 'p2' }, `p1.${DOMAIN}`);
+  const forward = (node: string): FramePort => {
+    const frames = new FramePort(channel.duplex(RawFrameMethods.forward));
+    const target = { leaf: 'berlin', node, port: 80 };
+    frames.send({ kind: { $case: 'open', value: { target, hops: 1, traceparent: '', timeoutMs: 5_000, user: '' } } });
+    return frames;
+  };
+  const kept = forward('web');
+  await outcomeOf(kept);
+  // Twice what ends the connection of an agent or a user.
+  for (let resets = 0; resets < 2_000 && kept.over === undefined; resets += 50) {
+    const calls = Array.from({ length: 50 }, () => channel.duplex(RawFrameMethods.forward));
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    for (const call of calls) call.cancel();
+  }
+  await outcomeOf(forward('web'));
+  assert.equal(kept.over, undefined);
+  kept.cancel('done');
+});
+
 test('a malformed frame on Dial is answered, and the next dial works', async () => {
   const channel = await channelTo(p1.ports.access, ada);
   const stream = channel.duplex(RawFrameMethods.dial);

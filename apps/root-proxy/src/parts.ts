@@ -62,6 +62,8 @@ const LIVENESS: LivenessConfig = { intervalMs: 5_000, deadAfterMs: 10_000 };
 const ATTACH_TIMEOUT_MS = 15_000;
 /** Forwarded connections and relays of one peer share its one connection. */
 const MAX_PEER_STREAMS = 20_000;
+/** They all end with it, so users and agents who hang up at the other root proxy must never be what closes it. */
+const PEER_STREAM_RESETS = { burst: 100_000, perSecond: 20_000 } as const;
 
 /** Makes every part; nothing listens or connects yet. */
 export function assemble(
@@ -176,6 +178,7 @@ function makeServers({ tls, journal }: Context, ports: ServicePorts): Parts['ser
     ...base('peer'),
     maxMessageBytes: MAX_ANSWER_BYTES,
     maxConcurrentStreams: MAX_PEER_STREAMS,
+    streamResets: PEER_STREAM_RESETS,
     services: peerServices(ports, tunnel),
   });
   const access = createServer({

@@ -72,6 +72,11 @@ export interface ServerOptions {
    * 4 MiB for a few streams on a connection, down to 256 KiB each for many (see stream-windows.ts).
    */
   readonly streamWindowBytes?: number;
+  /**
+   * Streams that one connection may reset before it is closed. Default 1_000, and 200 a second. More where the peer is one
+   * of us and resets on behalf of many strangers, none of whom may be able to end what the others have.
+   */
+  readonly streamResets?: { readonly burst: number; readonly perSecond: number };
   /** Bytes one MessageStream may have queued for a peer that does not read, before it is cancelled. Default 1 MiB. */
   readonly queueLimitBytes?: number;
   /** Deadline for the TLS handshake, and then for the peer's HTTP/2 settings. Default 10_000. */

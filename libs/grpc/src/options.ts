@@ -104,7 +104,7 @@ export function serverHttp2Options(options: ServerOptions): Http2Options {
     maxSessionRejectedStreams: 50,
     // Streams a peer may reset: a burst, then per second. Users who hang up are resets, too, and exceeding this ends the
     // tunnel of all of them: the load that a proxy is built for is 200 dials a second. An attack resets thousands.
-    streamResetBurst: 1_000,
-    streamResetRate: 200,
+    streamResetBurst: options.streamResets?.burst ?? 1_000,
+    streamResetRate: options.streamResets?.perSecond ?? 200,
   };
 }
