@@ -12,3 +12,5 @@ export { SITUATIONS } from './situations.ts';
 export type { Situation } from './situations.ts';
 export { PLANTED_BUGS, catchBug } from './planted.ts';
 export type { Catch, PlantedBug } from './planted.ts';
+export { shrink } from './shrink.ts';
+export type { Regression } from './shrink.ts';
