@@ -2,9 +2,14 @@
 import { formatTraceLine } from '@xylem/simulator';
 import { readConfig } from './config.ts';
 import type { SimConfig } from './config.ts';
+import { plantAll } from './planted.ts';
 import { runSeeds } from './pool.ts';
 import { runSeed } from './seeds.ts';
+import { keepSmallest } from './regressions.ts';
 import { describeSummary, summarise } from './summary.ts';
+
+/** How many seeds a planted bug may take to be caught. */
+const DEFAULT_PLANTED_SEEDS = 300;
 
 function runOne(config: SimConfig): boolean {
   const report = runSeed({ ...config, balancer: config.balancer, keepTrace: config.trace });
@@ -30,10 +35,15 @@ async function runMany(config: SimConfig): Promise<boolean> {
   return summary.violations === 0;
 }
 
+function run(config: SimConfig): boolean | Promise<boolean> {
+  if (config.planted) return plantAll(config.seeds === 1 ? DEFAULT_PLANTED_SEEDS : config.seeds);
+  if (config.shrink) return keepSmallest(config.seed);
+  return config.seeds === 1 ? runOne(config) : runMany(config);
+}
+
 const outcome = readConfig({ argv: process.argv.slice(2), env: {} });
 if (outcome.kind === 'loaded') {
-  const kept = outcome.config.seeds === 1 ? runOne(outcome.config) : await runMany(outcome.config);
-  process.exitCode = kept ? 0 : 1;
+  process.exitCode = (await run(outcome.config)) ? 0 : 1;
 } else if (outcome.kind === 'shown') {
   console.log(outcome.text);
 } else {

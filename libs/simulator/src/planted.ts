@@ -1,6 +1,6 @@
 import type { LeafEffect, LeafEvent, RootEffect, RootEvent } from '@xylem/discovery';
 import { LeafDiscovery } from '@xylem/discovery';
-import { LatestKnowledge, MentionedKnowledge } from '@xylem/discovery/strategies';
+import { MentionedKnowledge, createAgent } from '@xylem/discovery/strategies';
 import { PRODUCTION, tapLeaf, tapLink, tapLiveness, tapRoot } from './cores.ts';
 import type { LinkTap, Tap } from './cores.ts';
 import { REGISTRY_BUGS } from './planted-registry.ts';
@@ -12,6 +12,24 @@ export interface PlantedBug {
   readonly name: string;
   readonly overrides: Overrides;
 }
+
+/**
+ * Not caught by any checker so far: another defence mends what they break (claims are compared with the registry's view,
+ * sequels of a gap are asked for again, registration is fenced by its own transaction) before a promise is broken.
+ */
+export const MENDED_BUGS: ReadonlySet<string> = new Set([
+  'deltas are applied without a gap check',
+  'gossip is sent on change only',
+  'an unknown outcome is taken for success',
+  'an unknown outcome is taken for failure',
+  'a lease is believed for ever',
+  'a lost registry is not reported',
+  'sessions are opened with an incarnation long over',
+  'a release is not guarded by its token',
+  'the session key is not deleted',
+  'a keepalive that names no lease is taken for success',
+  'lease deadlines count from the receipt of the answer',
+]);
 
 export interface Catch {
   readonly name: string;
@@ -43,7 +61,7 @@ const MADE_UP = 1n as Extract<RootEvent, { type: 'claimRecorded' }>['token'];
 const LEAF_BUGS: readonly PlantedBug[] = [
   {
     name: 'naive gossip: the latest message is the truth',
-    overrides: { cores: { leaf: (config, host) => new LeafDiscovery(config, host.random, host.now, new LatestKnowledge()) } },
+    overrides: { cores: { leaf: (config, host) => createAgent('naive', config, host.random, host.now) } },
   },
   {
     name: 'plain grow-only set: whatever was mentioned is sought for ever',
