@@ -211,16 +211,16 @@ test('a dial that the agent of a peer leaves unanswered is timed out, and its pe
   control.send({ kind: { $case: 'hello', value: tunnel.AgentHello.fromPartial({ ...hello, nodes }) } });
   await eventually('the claim is recorded', () => claimedBySilent());
   const channel = await channelTo(p1.ports.access, ada);
-  const open = (): FramePort => {
+  const dial = (): FramePort => {
     const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
     const target = { leaf: 'silent', node: 'web', port: 80 };
     const value = { target, hops: 0, traceparent: '', timeoutMs: 1_000, user: '' };
     frames.send({ kind: { $case: 'open', value } });
     return frames;
   };
-  let outcome = await outcomeOf(open());
+  let outcome = await outcomeOf(dial());
   // The first proxy hears of the claim a little later.
-  while (outcome.code === carry.OutcomeCode.OUTCOME_CODE_NO_SUCH_LEAF) outcome = await outcomeOf(open());
+  while (outcome.code === carry.OutcomeCode.OUTCOME_CODE_NO_SUCH_LEAF) outcome = await outcomeOf(dial());
   assert.equal(outcome.code, carry.OutcomeCode.OUTCOME_CODE_TIMED_OUT, outcome.detail);
 });
 

@@ -96,7 +96,7 @@ test('destroying it ends the relay also when the agent reads nothing', async () 
   const { agent, carried, duplex } = await relayed();
   agent.pause();
   const chunk = Buffer.alloc(65_536);
-  for (let flowing = true; flowing; ) {
+  for (let flowing = true; flowing;) {
     while (duplex.write(chunk));
     flowing = await Promise.race([once(duplex, 'drain').then(() => true), sleep(200, false)]);
   }
