@@ -1,15 +1,18 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { childEnvironment } from '../../src/config.ts';
 import type { ProxyAddresses, ProxyPart } from '../../src/deployment.ts';
 import { Files } from '../../src/files.ts';
 import type { PartFolder } from '../../src/files.ts';
 import { DOMAIN, ECHO_PORT } from '../../src/layout.ts';
-import { appMain } from '../../src/paths.ts';
+import { XYLEM_BIN, appMain } from '../../src/paths.ts';
 import { Ports } from '../../src/ports.ts';
 import { Service } from '../../src/processes/service.ts';
 import { waitReady } from '../../src/readiness.ts';
@@ -110,6 +113,15 @@ export class Rig {
       ops: { listen: await this.#ports.address(0) },
     });
     return this.#start(`${leaf}/${agent}`, 'leaf-agent', folder);
+  }
+
+  /** `xylem connect` to an address, through the AccessService of one root proxy. */
+  connect({ id, addresses }: ProxyPart, address: string): ChildProcessByStdio<Writable, Readable, null> {
+    const { config } = this.#files.plain(`client-${id}`);
+    const settings = { root: [addresses.access], identityDir: this.user.path, domain: DOMAIN };
+    this.#files.writeConfig({ ...this.user, config }, settings);
+    const env = { ...childEnvironment(), XYLEM_CONFIG: config };
+    return spawn(process.execPath, [XYLEM_BIN, 'connect', address], { stdio: ['pipe', 'pipe', 'ignore'], env });
   }
 
   /** Ends everything. */
