@@ -3,6 +3,7 @@ import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource } from '@xylem/identity';
 import type { FileTlsSource, TlsFiles } from '@xylem/identity';
+import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { ClientConfig } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
 
@@ -35,6 +36,7 @@ export async function withRootProxy<T>(config: ClientConfig, run: (channel: Grpc
     tls,
     serverName: config.domain,
     connectTimeoutMs: config.timeoutMs,
+    maxMessageBytes: MAX_ANSWER_BYTES,
   });
   try {
     await channel.connect();

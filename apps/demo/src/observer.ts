@@ -4,7 +4,7 @@ import { createChannel } from '@xylem/grpc';
 import { memoryTlsSource } from '@xylem/identity';
 import { buildMatrix } from '@xylem/matrix';
 import type { Matrix } from '@xylem/matrix';
-import { AccessService } from '@xylem/wire';
+import { AccessService, MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { PartFolder } from './files.ts';
 
 const REQUEST_TIMEOUT_MS = 2_000;
@@ -30,6 +30,7 @@ export class Observer {
       tls: this.#tls,
       serverName: this.#domain,
       connectTimeoutMs: REQUEST_TIMEOUT_MS,
+      maxMessageBytes: MAX_ANSWER_BYTES,
     });
     try {
       return buildMatrix(await channel.unary(AccessService.getStatus, {}, REQUEST_TIMEOUT_MS));

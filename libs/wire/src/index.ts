@@ -11,4 +11,11 @@ export * as tunnel from './gen/xylem/tunnel/v1/tunnel.ts';
 export { descriptors } from './gen/descriptors.ts';
 export { decodeFrame, encodeDataFrame, encodeFrame, FrameDecodeError, frameKind, peekFrame } from './frame-codec.ts';
 export type { FrameKind, FramePeek } from './frame-codec.ts';
-export { AccessService, PeerService, RawFrameMethods, RegistryService, TunnelService } from './services.ts';
+export {
+  AccessService,
+  MAX_ANSWER_BYTES,
+  PeerService,
+  RawFrameMethods,
+  RegistryService,
+  TunnelService,
+} from './services.ts';

@@ -49,3 +49,9 @@ export const RawFrameMethods = {
   relay: { ...PeerServiceService.relay, ...rawCodec },
   dial: { ...AccessServiceService.dial, ...rawCodec },
 } as const;
+
+/**
+ * The greatest answer of Describe, ListNodes and GetStatus, in bytes: whoever asks must take what may be sent. 20,000
+ * tunnels of a few nodes each, or some hundred with thousands.
+ */
+export const MAX_ANSWER_BYTES = 4 * 1_024 * 1_024;

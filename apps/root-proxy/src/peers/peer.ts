@@ -1,7 +1,7 @@
 import type { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
 import type { TlsSource } from '@xylem/grpc';
-import { PeerService, RawFrameMethods } from '@xylem/wire';
+import { MAX_ANSWER_BYTES, PeerService, RawFrameMethods } from '@xylem/wire';
 import type { access } from '@xylem/wire';
 import { PeerConnection } from './connection.ts';
 
@@ -17,9 +17,6 @@ export interface PeerEvents {
   /** After a connection that was made, or the first attempt of a row, failed. */
   lost(proxy: string, detail: string): void;
 }
-
-/** Greatest answer to Describe: a matrix of a thousand tunnels with their agents' pools fits. */
-export const MAX_ANSWER_BYTES = 4 * 1_024 * 1_024;
 
 /** Full-jitter backoff between attempts to reach a peer that is a member and does not answer. */
 const BACKOFF = { firstMs: 100, greatestMs: 5_000 } as const;

@@ -3,10 +3,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { FramePort } from '@xylem/carrier';
 import { createServer, handleDuplex, handleUnary } from '@xylem/grpc';
 import type { GrpcServer } from '@xylem/grpc';
-import { access, PeerService, RawFrameMethods } from '@xylem/wire';
+import { MAX_ANSWER_BYTES, access, PeerService, RawFrameMethods } from '@xylem/wire';
 import { Credentials, DOMAIN } from '../testing/credentials.ts';
 import { eventually } from '../testing/world.ts';
-import { MAX_ANSWER_BYTES } from './peer.ts';
 import { Peers } from './peers.ts';
 
 let credentials: Credentials;
