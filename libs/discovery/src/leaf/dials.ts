@@ -102,8 +102,4 @@ export class Dials {
   inOrder(): readonly Dial[] {
     return [...this.#inFlight.values()];
   }
-
-  isCancelled(id: DialId): boolean {
-    return this.#cancelled.has(id);
-  }
 }

@@ -302,6 +302,35 @@ test('a registry that lags behind what another one told is not shown until it ha
   assert.ok(claims?.type === 'reportClaims' && claims.complete, 'everything is new after the lag');
 });
 
+test('a view beyond its bounds is not taken, is shown as a problem, and the next registry is asked', () => {
+  const bench = new Bench().connected();
+  const members = Array.from({ length: 4_097 }, (_, index) => member(`p${index}`));
+  const done = bench.tell({ type: 'viewReceived', session: 1, view: { stamp: at(10n), members, claims: [] } });
+  assert.deepEqual(types(done), ['closeSession', 'reportLost']);
+  assert.match(bench.link.status().problem ?? '', /more than 4096 root proxies/);
+  assert.equal(bench.link.view(), undefined);
+});
+
+test('a delta that grows a view beyond its bounds ends the session too', () => {
+  const bench = new Bench().connected();
+  bench.tell({ type: 'viewReceived', session: 1, view: { stamp: at(10n), members: [member('a')], claims: [] } });
+  const members = Array.from({ length: 4_097 }, (_, index) => member(`p${index}`));
+  const delta = { from: at(10n), to: at(11n), members, removedMembers: [], claims: [], removedClaims: [] };
+  assert.deepEqual(types(bench.tell({ type: 'viewDeltaReceived', session: 1, delta })), ['closeSession', 'reportLost']);
+});
+
+test('finds members by id and lists leaf clusters that have claims', () => {
+  const bench = new Bench().connected();
+  const claims = [claim('tokyo', 'a', 9n), claim('berlin', 'a', 8n)];
+  bench.tell({ type: 'viewReceived', session: 1, view: { stamp: at(10n), members: [member('a')], claims } });
+  assert.equal(bench.link.view()?.member(A)?.tunnelAddress, 'a:7200');
+  assert.deepEqual(bench.link.view()?.leaves(), ['berlin', 'tokyo']);
+  const removedClaims = claims.slice(0, 1);
+  const delta = { from: at(10n), to: at(11n), members: [], removedMembers: [], claims: [], removedClaims };
+  bench.tell({ type: 'viewDeltaReceived', session: 1, delta });
+  assert.deepEqual(bench.link.view()?.leaves(), ['berlin']);
+});
+
 test('drain is repeated until recorded, and again for a new incarnation', () => {
   const bench = new Bench().connected();
   assert.deepEqual(types(bench.tell({ type: 'drainRequested' })), ['sendDrain']);

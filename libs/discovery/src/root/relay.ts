@@ -59,8 +59,6 @@ export class RelayPolicy {
   readonly #config: RelayConfig;
   readonly #buckets = new Map<string, Bucket>();
   #concurrent = 0;
-  #relayed = 0;
-  #refused = 0;
 
   constructor(config: RelayConfig) {
     this.#config = config;
@@ -68,14 +66,6 @@ export class RelayPolicy {
 
   get concurrent(): number {
     return this.#concurrent;
-  }
-
-  get relayedTotal(): number {
-    return this.#relayed;
-  }
-
-  get refusedTotal(): number {
-    return this.#refused;
   }
 
   /**
@@ -89,21 +79,17 @@ export class RelayPolicy {
     if (proxy === undefined || proxy === own || mode === 'off' || request.relayed) return { kind: 'serve' };
     const address = addressOf(proxy);
     if (address === undefined) return { kind: 'serve' };
-    if (this.#concurrent >= this.#config.maxConcurrent) return this.#refuse('too many relayed connections');
-    if (!this.#takeToken(request.source, now)) return this.#refuse('too many relayed connections from this address');
+    if (this.#concurrent >= this.#config.maxConcurrent) return { kind: 'refuse', why: 'too many relayed connections' };
+    if (!this.#takeToken(request.source, now)) {
+      return { kind: 'refuse', why: 'too many relayed connections from this address' };
+    }
     this.#concurrent += 1;
-    this.#relayed += 1;
     return { kind: 'relay', proxy, address };
   }
 
   finished(): void {
     assert(this.#concurrent > 0, 'a relay finished that never started');
     this.#concurrent -= 1;
-  }
-
-  #refuse(why: string): RelayDecision {
-    this.#refused += 1;
-    return { kind: 'refuse', why };
   }
 
   #takeToken(source: string, now: Instant): boolean {

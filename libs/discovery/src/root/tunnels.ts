@@ -66,10 +66,6 @@ export class TunnelTable {
   readonly #tunnels = new Map<TunnelId, RootTunnel>();
   readonly #byAgent = new Map<string, Set<RootTunnel>>();
 
-  get(id: TunnelId): RootTunnel | undefined {
-    return this.#tunnels.get(id);
-  }
-
   /** For events that the shell may only send for a tunnel it announced. */
   expect(id: TunnelId): RootTunnel {
     const tunnel = this.#tunnels.get(id);
