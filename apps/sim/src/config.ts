@@ -10,6 +10,7 @@ const schema = z.strictObject({
   trace: z.boolean().default(false).describe('print what every process did, in columns'),
   json: z.boolean().default(false).describe('print the summary as one line of JSON'),
   planted: z.boolean().default(false).describe('plant one bug after the other, and show which promise catches it at which seed (--seeds each at most)'),
+  compare: z.boolean().default(false).describe('run every strategy behind every balancer, and write the table into docs/SIMULATION.md'),
   shrink: z.boolean().default(false).describe('reduce the failure of --seed to the faults that cause it, and keep it as a regression'),
   strategy: z.enum(STRATEGIES).default('stamped').describe('the protocol that agents follow; all but stamped are there to be compared with'),
   balancer: z.enum(BALANCER_POLICIES).optional().describe('how connections are spread (default: drawn from the seed)'),

@@ -1,5 +1,6 @@
 /** `npm run sim`: one seed with its trace, or many on every core. Exit 0: all promises kept; 1: one broken; 2: bad usage. */
 import { formatTraceLine } from '@xylem/simulator';
+import { compareAll } from './compare.ts';
 import { readConfig } from './config.ts';
 import type { SimConfig } from './config.ts';
 import { plantAll } from './planted.ts';
@@ -37,6 +38,7 @@ async function runMany(config: SimConfig): Promise<boolean> {
 
 function run(config: SimConfig): boolean | Promise<boolean> {
   if (config.planted) return plantAll(config.seeds === 1 ? DEFAULT_PLANTED_SEEDS : config.seeds);
+  if (config.compare) return compareAll();
   if (config.shrink) return keepSmallest(config.seed);
   return config.seeds === 1 ? runOne(config) : runMany(config);
 }

@@ -14,3 +14,5 @@ export { MENDED_BUGS, PLANTED_BUGS, catchBug } from './planted.ts';
 export type { Catch, PlantedBug } from './planted.ts';
 export { shrink } from './shrink.ts';
 export type { Regression } from './shrink.ts';
+export { contest } from './compare.ts';
+export type { Contest, ContestResult } from './compare.ts';
