@@ -111,7 +111,9 @@ export class Host {
     this.#timerAt = instant;
     if (instant === undefined) return;
     const wake = this.bind(() => work());
-    this.#timer = this.#scheduler.at((instant - this.#clock.offsetMs) / this.#clock.rate, () => {
+    // A nanosecond late, never early: a rounding error early finds nothing due, and would wake us again for ever.
+    const at = (instant - this.#clock.offsetMs) / this.#clock.rate + 1e-6;
+    this.#timer = this.#scheduler.at(at, () => {
       this.#timer = undefined;
       this.#timerAt = undefined;
       wake();
