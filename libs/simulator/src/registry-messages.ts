@@ -36,7 +36,15 @@ export function linkEvent(session: number, reply: SessionReply): RegistryEvent |
   switch (reply.type) {
     case 'welcome': {
       const { registry, lease, leaseTtlMs, heartbeatIntervalMs } = reply;
-      return { type: 'welcomed', session, registry, incarnation: reply.incarnation as root.Incarnation, lease, leaseTtlMs, heartbeatIntervalMs };
+      return {
+        type: 'welcomed',
+        session,
+        registry,
+        incarnation: reply.incarnation as root.Incarnation,
+        lease,
+        leaseTtlMs,
+        heartbeatIntervalMs,
+      };
     }
     case 'refused':
       return { type: 'refused', session, code: reply.code, detail: reply.detail };
@@ -51,7 +59,7 @@ export function linkEvent(session: number, reply: SessionReply): RegistryEvent |
         from: reply.from,
         to: reply.to,
         members: reply.members.map(member),
-        removedMembers: reply.removedMembers as readonly string[] as readonly root.ProxyId[],
+        removedMembers: reply.removedMembers as readonly root.ProxyId[],
         claims: reply.claims.map(claim),
         removedClaims: reply.removedClaims.map((key) => ({
           leaf: key.leaf as root.LeafId,
