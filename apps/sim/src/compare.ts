@@ -17,9 +17,21 @@ const ENTRANTS: readonly Entrant[] = [
   { name: 'stamped, unsteered', strategy: 'stamped', steering: 'off' },
   { name: 'stamped, steered', strategy: 'stamped', steering: 'sni' },
 ];
-const BALANCERS: readonly BalancerPolicy[] = ['round-robin', 'round-robin-2', 'random', 'least-connections', 'source-hash', 'first', 'adversary'];
+const BALANCERS: readonly BalancerPolicy[] = [
+  'round-robin',
+  'round-robin-2',
+  'random',
+  'least-connections',
+  'source-hash',
+  'first',
+  'adversary',
+];
 /** The large ones take long: fewer seeds, and only balancers that tell something new. */
-const SIZES: readonly { readonly proxies: number; readonly seeds: number; readonly balancers: readonly BalancerPolicy[] }[] = [
+const SIZES: readonly {
+  readonly proxies: number;
+  readonly seeds: number;
+  readonly balancers: readonly BalancerPolicy[];
+}[] = [
   { proxies: 3, seeds: 4, balancers: BALANCERS },
   { proxies: 10, seeds: 2, balancers: BALANCERS },
   { proxies: 50, seeds: 1, balancers: ['random', 'source-hash'] },
@@ -41,17 +53,37 @@ export function compareAll(): boolean {
   return true;
 }
 
-function measure({ name, strategy, steering }: Entrant, balancer: BalancerPolicy, proxies: number, seeds: number): string {
+function measure(
+  { name, strategy, steering }: Entrant,
+  balancer: BalancerPolicy,
+  proxies: number,
+  seeds: number,
+): string {
   const results = Array.from({ length: seeds }, (_, seed) =>
-    contest({ leaf: (config, host) => createAgent(strategy, config, host.random, host.now), steering, balancer, proxies, seed }),
+    contest({
+      leaf: (config, host) => createAgent(strategy, config, host.random, host.now),
+      steering,
+      balancer,
+      proxies,
+      seed,
+    }),
   );
-  const mean = (of: (result: ContestResult) => number): string => (results.reduce((sum, result) => sum + of(result), 0) / seeds).toFixed(1);
+  const mean = (of: (result: ContestResult) => number): string =>
+    (results.reduce((sum, result) => sum + of(result), 0) / seeds).toFixed(1);
   const converged = results.filter((result) => result.converged).length;
   const mesh = results.map(({ meshMs }) => meshMs ?? Infinity).sort((one, another) => one - another);
   const seconds = (part: number): string => {
     const ms = mesh[Math.min(mesh.length - 1, Math.floor(part * mesh.length))] ?? Infinity;
     return Number.isFinite(ms) ? `${(ms / 1000).toFixed(2)} s` : 'never';
   };
-  const cells = [proxies, balancer, name, `${String(converged)}/${String(seeds)}`, mean(({ dials }) => dials), seconds(0.5), seconds(0.99)];
+  const cells = [
+    proxies,
+    balancer,
+    name,
+    `${String(converged)}/${String(seeds)}`,
+    mean(({ dials }) => dials),
+    seconds(0.5),
+    seconds(0.99),
+  ];
   return `| ${[...cells, mean(({ quietDials }) => quietDials), mean(({ pool }) => pool)].join(' | ')} |`;
 }

@@ -5,14 +5,32 @@ import { BALANCER_POLICIES } from '@xylem/simulator';
 import * as z from 'zod';
 
 const schema = z.strictObject({
-  seed: z.coerce.number().int().min(0).max(0xffff_ffff).default(1).describe('the seed to run, or the first of --seeds; hexadecimal with 0x'),
+  seed: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(0xffff_ffff)
+    .default(1)
+    .describe('the seed to run, or the first of --seeds; hexadecimal with 0x'),
   seeds: z.coerce.number().int().min(1).max(10_000_000).default(1).describe('how many seeds, from --seed on'),
   trace: z.boolean().default(false).describe('print what every process did, in columns'),
   json: z.boolean().default(false).describe('print the summary as one line of JSON'),
-  planted: z.boolean().default(false).describe('plant one bug after the other, and show which promise catches it at which seed (--seeds each at most)'),
-  compare: z.boolean().default(false).describe('run every strategy behind every balancer, and write the table into docs/SIMULATION.md'),
-  shrink: z.boolean().default(false).describe('reduce the failure of --seed to the faults that cause it, and keep it as a regression'),
-  strategy: z.enum(STRATEGIES).default('stamped').describe('the protocol that agents follow; all but stamped are there to be compared with'),
+  planted: z
+    .boolean()
+    .default(false)
+    .describe('plant one bug after the other, and show which promise catches it at which seed (--seeds each at most)'),
+  compare: z
+    .boolean()
+    .default(false)
+    .describe('run every strategy behind every balancer, and write the table into docs/SIMULATION.md'),
+  shrink: z
+    .boolean()
+    .default(false)
+    .describe('reduce the failure of --seed to the faults that cause it, and keep it as a regression'),
+  strategy: z
+    .enum(STRATEGIES)
+    .default('stamped')
+    .describe('the protocol that agents follow; all but stamped are there to be compared with'),
   balancer: z.enum(BALANCER_POLICIES).optional().describe('how connections are spread (default: drawn from the seed)'),
 });
 

@@ -20,9 +20,13 @@ function runOne(config: SimConfig): boolean {
     console.log(JSON.stringify({ seed, balancer, steering, faults, violation, convergedMs, dials, quietDials, hash }));
     return violation === undefined;
   }
-  console.log(`seed ${String(seed)}: ${balancer} balancer, steering ${steering}, ${String(faults.length)} faults, ${String(dials)} dials, trace ${hash}`);
-  for (const { kind, at, forMs } of faults) console.log(`  ${(at / 1000).toFixed(3).padStart(7)}s  ${kind} (${forMs.toFixed(0)} ms)`);
-  if (violation === undefined) console.log(`every promise kept; whole again ${((convergedMs ?? 0) / 1000).toFixed(2)} s after healing`);
+  console.log(
+    `seed ${String(seed)}: ${balancer} balancer, steering ${steering}, ${String(faults.length)} faults, ${String(dials)} dials, trace ${hash}`,
+  );
+  for (const { kind, at, forMs } of faults)
+    console.log(`  ${(at / 1000).toFixed(3).padStart(7)}s  ${kind} (${forMs.toFixed(0)} ms)`);
+  if (violation === undefined)
+    console.log(`every promise kept; whole again ${((convergedMs ?? 0) / 1000).toFixed(2)} s after healing`);
   else console.log(`BROKEN ${violation.promise} at ${(violation.at / 1000).toFixed(3)} s: ${violation.detail}`);
   return violation === undefined;
 }

@@ -5,7 +5,9 @@ import { writeTable } from './document.ts';
 const HEAD = ['| planted bug | caught by | at seed |', '|---|---|---|'];
 
 function row({ name, promise, seed }: Catch): string {
-  return promise === undefined ? `| ${name} | not caught | in ${String(seed)} seeds |` : `| ${name} | ${promise} | ${String(seed)} |`;
+  return promise === undefined
+    ? `| ${name} | not caught | in ${String(seed)} seeds |`
+    : `| ${name} | ${promise} | ${String(seed)} |`;
 }
 
 /** Plants every bug, prints the table and writes it into docs/SIMULATION.md. False when one is missed that was caught before. */

@@ -8,7 +8,10 @@ const BATCH = 25;
 export async function runSeeds(all: Batch): Promise<readonly SeedResult[]> {
   const batches = split(all);
   const results: SeedResult[] = [];
-  const workers = Array.from({ length: Math.min(availableParallelism(), batches.length) }, () => new Worker(new URL('worker.ts', import.meta.url)));
+  const workers = Array.from(
+    { length: Math.min(availableParallelism(), batches.length) },
+    () => new Worker(new URL('worker.ts', import.meta.url)),
+  );
   try {
     await Promise.all(workers.map((worker) => drain(worker, batches, results)));
   } finally {
@@ -19,7 +22,8 @@ export async function runSeeds(all: Batch): Promise<readonly SeedResult[]> {
 
 function split({ first, count, ...rest }: Batch): Batch[] {
   const batches: Batch[] = [];
-  for (let done = 0; done < count; done += BATCH) batches.push({ ...rest, first: first + done, count: Math.min(BATCH, count - done) });
+  for (let done = 0; done < count; done += BATCH)
+    batches.push({ ...rest, first: first + done, count: Math.min(BATCH, count - done) });
   return batches;
 }
 

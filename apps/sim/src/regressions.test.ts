@@ -9,7 +9,15 @@ const FOLDER = new URL('../../../libs/simulator/regressions/', import.meta.url);
 const regression = z.strictObject({
   seed: z.number().int(),
   promise: z.string(),
-  faults: z.array(z.strictObject({ kind: z.enum(FAULT_KINDS), at: z.number(), forMs: z.number(), victim: z.number(), other: z.number() })),
+  faults: z.array(
+    z.strictObject({
+      kind: z.enum(FAULT_KINDS),
+      at: z.number(),
+      forMs: z.number(),
+      victim: z.number(),
+      other: z.number(),
+    }),
+  ),
 });
 
 for (const file of readdirSync(FOLDER).sort()) {

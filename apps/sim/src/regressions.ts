@@ -13,8 +13,12 @@ export function keepSmallest(seed: number): boolean {
   mkdirSync(FOLDER, { recursive: true });
   const file = `seed-${String(seed)}.json`;
   writeFileSync(new URL(file, FOLDER), `${JSON.stringify(regression, undefined, 2)}\n`);
-  const faults = regression.faults.map(({ kind, at, forMs }) => `${kind} at ${(at / 1000).toFixed(3)} s for ${forMs.toFixed(0)} ms`);
-  console.log(`${regression.promise} is broken by ${String(faults.length)} faults; kept as libs/simulator/regressions/${file}`);
+  const faults = regression.faults.map(
+    ({ kind, at, forMs }) => `${kind} at ${(at / 1000).toFixed(3)} s for ${forMs.toFixed(0)} ms`,
+  );
+  console.log(
+    `${regression.promise} is broken by ${String(faults.length)} faults; kept as libs/simulator/regressions/${file}`,
+  );
   for (const fault of faults) console.log(`  ${fault}`);
   return false;
 }

@@ -26,7 +26,9 @@ export interface SeedResult {
 /** One seed in this many is run twice, and both runs must be the same to the last step. */
 const TWICE_EVERY = 20;
 
-export function runSeed(options: { readonly seed: number; readonly keepTrace?: boolean } & Pick<Batch, 'strategy' | 'balancer'>): RunReport {
+export function runSeed(
+  options: { readonly seed: number; readonly keepTrace?: boolean } & Pick<Batch, 'strategy' | 'balancer'>,
+): RunReport {
   const { seed, strategy, balancer, keepTrace = false } = options;
   const run: RunOptions = {
     seed,
@@ -44,7 +46,10 @@ export function runSeed(options: { readonly seed: number; readonly keepTrace?: b
 
 export function runBatch(batch: Batch): readonly SeedResult[] {
   return Array.from({ length: batch.count }, (_, index) => {
-    const { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps } = runSeed({ ...batch, seed: batch.first + index });
+    const { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps } = runSeed({
+      ...batch,
+      seed: batch.first + index,
+    });
     return { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps };
   });
 }

@@ -23,8 +23,11 @@ export function summarise(results: readonly SeedResult[], tookMs: number): Summa
     const seeds = (broken[violation.promise] ??= []);
     if (seeds.length < SHOWN_SEEDS) seeds.push(seed);
   }
-  const converged = results.flatMap(({ convergedMs }) => (convergedMs === undefined ? [] : [convergedMs])).sort((a, b) => a - b);
-  const quantile = (part: number): number => converged[Math.min(converged.length - 1, Math.floor(part * converged.length))] ?? 0;
+  const converged = results
+    .flatMap(({ convergedMs }) => (convergedMs === undefined ? [] : [convergedMs]))
+    .sort((a, b) => a - b);
+  const quantile = (part: number): number =>
+    converged[Math.min(converged.length - 1, Math.floor(part * converged.length))] ?? 0;
   return {
     seeds: results.length,
     violations: results.filter(({ violation }) => violation !== undefined).length,
@@ -46,6 +49,7 @@ export function describeSummary(summary: Summary): string {
     `${String(seeds)} seeds, ${String(violations)} violations, ${String(steps)} steps in ${seconds(tookMs)}`,
     `whole again after healing: p50 ${seconds(convergedP50Ms)}, p99 ${seconds(convergedP99Ms)}, at most ${seconds(convergedMaxMs)} of virtual time`,
   ];
-  for (const [promise, list] of Object.entries(broken)) lines.push(`  ${promise} broken by seed ${list.join(', ')}: npm run sim -- --seed ${String(list[0])} --trace`);
+  for (const [promise, list] of Object.entries(broken))
+    lines.push(`  ${promise} broken by seed ${list.join(', ')}: npm run sim -- --seed ${String(list[0])} --trace`);
   return lines.join('\n');
 }

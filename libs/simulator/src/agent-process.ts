@@ -1,4 +1,15 @@
-import type { AgentId, DialFailure, DialId, InstanceNonce, LeafConfig, LeafEffect, LeafEvent, LeafId, ProxyId, TunnelId } from '@xylem/discovery';
+import type {
+  AgentId,
+  DialFailure,
+  DialId,
+  InstanceNonce,
+  LeafConfig,
+  LeafEffect,
+  LeafEvent,
+  LeafId,
+  ProxyId,
+  TunnelId,
+} from '@xylem/discovery';
 import type { CoreMakers, LeafCore, LivenessCore } from './cores.ts';
 import type { Host } from './host.ts';
 import type { AgentMessage, ProxyMessage } from './messages.ts';
@@ -6,7 +17,11 @@ import type { End } from './network.ts';
 import type { Trace } from './trace.ts';
 
 /** Connects an agent to the balancer's address; answers with its end, or with how that failed. */
-export type Dialler = (agent: AgentProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void) => void;
+export type Dialler = (
+  agent: AgentProcess,
+  target: ProxyId | undefined,
+  answer: (reached: End | DialFailure) => void,
+) => void;
 
 interface Tunnel {
   readonly id: TunnelId;
@@ -128,8 +143,14 @@ export class AgentProcess {
   }
 
   #wake(): void {
-    const due = [this.#brain?.nextTimeout(), ...[...this.#tunnels.values()].map((tunnel) => tunnel.liveness.nextTimeout())];
-    const next = due.reduce((least, at) => (at !== undefined && (least === undefined || at < least) ? at : least), undefined);
+    const due = [
+      this.#brain?.nextTimeout(),
+      ...[...this.#tunnels.values()].map((tunnel) => tunnel.liveness.nextTimeout()),
+    ];
+    const next = due.reduce(
+      (least, at) => (at !== undefined && (least === undefined || at < least) ? at : least),
+      undefined,
+    );
     this.host.wakeAt(next, () => this.#timeout());
   }
 
@@ -165,7 +186,9 @@ export class AgentProcess {
         this.#dials.delete(effect.dial);
         end?.reset();
         // Answered later, as every dial is.
-        return void this.host.after(0, () => this.#handle({ type: 'dialFailed', dial: effect.dial, reason: 'timeout', retryAfterMs: 0 }));
+        return void this.host.after(0, () =>
+          this.#handle({ type: 'dialFailed', dial: effect.dial, reason: 'timeout', retryAfterMs: 0 }),
+        );
       }
       case 'requestStandby':
         return this.#send(this.#tunnels.get(effect.tunnel)?.end, { type: 'standby' });
@@ -247,7 +270,12 @@ export class AgentProcess {
         return this.#handle({ type: 'claimGranted', tunnel: id, slot: message.slot });
       case 'recorded':
         this.#see(tunnel.proxy, message.incarnation);
-        return this.#handle({ type: 'claimRecorded', tunnel: id, token: message.token, incarnation: message.incarnation });
+        return this.#handle({
+          type: 'claimRecorded',
+          tunnel: id,
+          token: message.token,
+          incarnation: message.incarnation,
+        });
       case 'held':
         this.#note(`finds ${tunnel.proxy} held by ${message.holder}`);
         return this.#handle({ type: 'claimHeld', tunnel: id, holder: message.holder });
@@ -261,7 +289,12 @@ export class AgentProcess {
         return this.#wake();
       case 'drain':
         tunnel.drainAnnounced = true;
-        return this.#handle({ type: 'drainAnnounced', tunnel: id, spreadMs: message.spreadMs, deadlineMs: message.deadlineMs });
+        return this.#handle({
+          type: 'drainAnnounced',
+          tunnel: id,
+          spreadMs: message.spreadMs,
+          deadlineMs: message.deadlineMs,
+        });
       case 'goodbye':
         end.close();
         return this.#closed(id, true, message.reason);
@@ -283,7 +316,14 @@ export class AgentProcess {
     if (!this.#dials.delete(dial)) return end.reset();
     const { proxy, incarnation, via } = welcome;
     this.#see(proxy, incarnation);
-    this.#tunnels.set(id, { id, end, proxy, liveness: this.#cores.agentLiveness(this.host), granted: false, drainAnnounced: false });
+    this.#tunnels.set(id, {
+      id,
+      end,
+      proxy,
+      liveness: this.#cores.agentLiveness(this.host),
+      granted: false,
+      drainAnnounced: false,
+    });
     this.#note(via === undefined ? `reaches ${proxy} directly` : `reaches ${proxy} relayed by ${via}`);
     this.#handle({ type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via });
   }

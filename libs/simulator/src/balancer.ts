@@ -17,7 +17,13 @@ export const BALANCER_POLICIES = [
 export type BalancerPolicy = (typeof BALANCER_POLICIES)[number];
 
 /** Policies under which chance alone reaches every backend, so that unsteered discovery converges too. */
-export const FAIR_POLICIES: ReadonlySet<BalancerPolicy> = new Set(['round-robin', 'random', 'least-connections', 'stale-health', 'sni']);
+export const FAIR_POLICIES: ReadonlySet<BalancerPolicy> = new Set([
+  'round-robin',
+  'random',
+  'least-connections',
+  'stale-health',
+  'sni',
+]);
 
 export interface Backend {
   readonly name: string;
@@ -91,7 +97,10 @@ export class Balancer {
 
   #least(usable: readonly Backend[]): Backend | undefined {
     const fewest = Math.min(...usable.map((backend) => backend.connections));
-    return this.#random.pick('tie', usable.filter((backend) => backend.connections === fewest));
+    return this.#random.pick(
+      'tie',
+      usable.filter((backend) => backend.connections === fewest),
+    );
   }
 
   /** Keeps a flow with its first backend, even while that one drains (network balancers track flows by address pair). */

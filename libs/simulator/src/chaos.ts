@@ -92,7 +92,11 @@ export class Chaos {
       case 'connection-cut':
         return this.#pick(this.#world.network.connections(), fault.victim)?.cut();
       case 'gossip-chaos':
-        Object.assign(this.#world.gossip, { dropChance: fault.victim * 0.5, duplicateChance: fault.other * 0.5, maxDelayMs: 3_000 });
+        Object.assign(this.#world.gossip, {
+          dropChance: fault.victim * 0.5,
+          duplicateChance: fault.other * 0.5,
+          maxDelayMs: 3_000,
+        });
         return this.#later(fault.forMs, () => this.#world.gossip.quiet());
       default:
         return this.#strikeStore(fault);
@@ -101,7 +105,11 @@ export class Chaos {
 
   #strikeStore(fault: Fault): void {
     const { store } = this.#world;
-    const lie = <K extends keyof typeof store.lies>(name: K, value: (typeof store.lies)[K], after: (typeof store.lies)[K]): void => {
+    const lie = <K extends keyof typeof store.lies>(
+      name: K,
+      value: (typeof store.lies)[K],
+      after: (typeof store.lies)[K],
+    ): void => {
       store.lies[name] = value;
       this.#later(fault.forMs, () => void (store.lies[name] = after));
     };
@@ -186,7 +194,10 @@ export class Chaos {
   #block(fault: Fault, bothWays: boolean): void {
     const hosts: readonly Host[] = this.#processes().map((process) => process.host);
     const one = this.#pick(hosts, fault.victim);
-    const another = this.#pick(hosts.filter((host) => host !== one), fault.other);
+    const another = this.#pick(
+      hosts.filter((host) => host !== one),
+      fault.other,
+    );
     if (one === undefined || another === undefined) return;
     const { network } = this.#world;
     network.block(one, another);

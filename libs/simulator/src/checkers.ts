@@ -94,12 +94,14 @@ export class Checkers {
     const ends = new Map(proxy.tunnelEnds().map((tunnel) => [tunnel.id, tunnel.end]));
     for (const { tunnel, state } of proxy.root?.status().tunnels ?? []) {
       const end = ends.get(tunnel);
-      if (end === undefined) return this.fail('S4', `${proxy.id} keeps ${tunnel} as ${state}, whose connection has ended`);
+      if (end === undefined)
+        return this.fail('S4', `${proxy.id} keeps ${tunnel} as ${state}, whose connection has ended`);
       const { peerDiedAt } = end;
       // Whoever was stopped itself gives its peers more time.
       if (peerDiedAt === undefined || proxy.host.everPaused) continue;
       const silentMs = this.#world.now - peerDiedAt;
-      if (silentMs > LOST_HOLDER_MS) this.fail('S4', `${proxy.id} keeps ${tunnel}, whose process died ${silentMs.toFixed(0)} ms ago`);
+      if (silentMs > LOST_HOLDER_MS)
+        this.fail('S4', `${proxy.id} keeps ${tunnel}, whose process died ${silentMs.toFixed(0)} ms ago`);
     }
   }
 
@@ -112,7 +114,10 @@ export class Checkers {
     const registered = this.#store.members.get(proxy.id)?.createRevision;
     const own = toFence(status.incarnation).createRevision;
     if (registered !== own) {
-      this.fail('S3', `${proxy.id} takes its lease of incarnation ${String(own)} for valid, but the store has ${String(registered ?? 'none')}`);
+      this.fail(
+        'S3',
+        `${proxy.id} takes its lease of incarnation ${String(own)} for valid, but the store has ${String(registered ?? 'none')}`,
+      );
     }
   }
 
@@ -121,8 +126,16 @@ export class Checkers {
     if (brain === undefined || agent.host.paused) return;
     const { wanted, dialsInFlight, nextDialAt, problem } = brain.status();
     // L6: no stuck state.
-    if (wanted > 0 && dialsInFlight === 0 && problem === undefined && (nextDialAt === undefined || nextDialAt > agent.host.now + DIAL_DUE_MS)) {
-      this.fail('L6', `${agent.host.name} wants ${String(wanted)} proxies, and its next dial is ${nextDialAt === undefined ? 'never' : 'too late'}`);
+    if (
+      wanted > 0 &&
+      dialsInFlight === 0 &&
+      problem === undefined &&
+      (nextDialAt === undefined || nextDialAt > agent.host.now + DIAL_DUE_MS)
+    ) {
+      this.fail(
+        'L6',
+        `${agent.host.name} wants ${String(wanted)} proxies, and its next dial is ${nextDialAt === undefined ? 'never' : 'too late'}`,
+      );
     }
     this.#checkKnowledge(agent);
   }
@@ -140,7 +153,10 @@ export class Checkers {
       if (createRevision > revision) continue;
       const state = known.get(proxy);
       if (state === undefined || state === 'gone') {
-        this.fail('L6', `${agent.host.name} at revision ${String(revision)} takes ${proxy} for ${state ?? 'unknown'}, registered since ${String(createRevision)}`);
+        this.fail(
+          'L6',
+          `${agent.host.name} at revision ${String(revision)} takes ${proxy} for ${state ?? 'unknown'}, registered since ${String(createRevision)}`,
+        );
       }
     }
   }
@@ -149,7 +165,10 @@ export class Checkers {
     switch (fact.type) {
       case 'dialServed':
         if (fact.incarnation < fact.seen) {
-          this.fail('S3', `${fact.agent} served a dial of ${fact.proxy} at ${String(fact.incarnation)}, having seen ${String(fact.seen)}`);
+          this.fail(
+            'S3',
+            `${fact.agent} served a dial of ${fact.proxy} at ${String(fact.incarnation)}, having seen ${String(fact.seen)}`,
+          );
         }
         return;
       case 'claimGivenUp':
@@ -162,12 +181,21 @@ export class Checkers {
     }
   }
 
-  #checkGivenUp({ proxy, tunnel, reason, drainAnnounced, detail, peer }: Extract<Fact, { type: 'tunnelGivenUp' }>): void {
-    if (reason === 'drain-deadline' && !drainAnnounced) this.fail('drain', `${proxy} closed ${tunnel} for its drain without having announced it`);
+  #checkGivenUp({
+    proxy,
+    tunnel,
+    reason,
+    drainAnnounced,
+    detail,
+    peer,
+  }: Extract<Fact, { type: 'tunnelGivenUp' }>): void {
+    if (reason === 'drain-deadline' && !drainAnnounced)
+      this.fail('drain', `${proxy} closed ${tunnel} for its drain without having announced it`);
     const silent = reason === 'replaced' && detail.includes('did not answer');
     if (silent && peer.alive && !peer.troubled && !this.#world.network.everBlocked) {
       this.fail('S1', `${proxy} gave the slot of ${tunnel} away, whose process is well`);
     }
-    if (reason === 'claim-lost' && this.#world.store.restores === 0) this.fail('S3', `${proxy} closed ${tunnel} as lost, and nobody else can have had it`);
+    if (reason === 'claim-lost' && this.#world.store.restores === 0)
+      this.fail('S3', `${proxy} closed ${tunnel} as lost, and nobody else can have had it`);
   }
 }

@@ -36,7 +36,8 @@ export function contest({ leaf, steering, balancer, proxies, seed }: Contest): C
   const world = new World({ seed, registries: 1, proxies, leaves: { berlin: 1 }, balancer, steering, cores: { leaf } });
   Object.assign(world.gossip, { dropChance: 0.1, duplicateChance: 0.1, maxDelayMs: 3_000 });
   world.quiet = true;
-  for (let index = 0; index < ROTATIONS; index += 1) world.scheduler.at(FIRST_ROTATION_MS + index * ROTATION_MS, () => rotate(world));
+  for (let index = 0; index < ROTATIONS; index += 1)
+    world.scheduler.at(FIRST_ROTATION_MS + index * ROTATION_MS, () => rotate(world));
   const chaosEnd = FIRST_ROTATION_MS + ROTATIONS * ROTATION_MS;
   let meshMs: number | undefined;
   for (let at = 50; at <= chaosEnd; at += 50) {
@@ -58,7 +59,9 @@ function rotate(world: World): void {
 }
 
 function holdsAll(world: World): boolean {
-  return world.liveProxies().every((proxy) => proxy.root?.status().tunnels.some(({ state }) => state === 'claimed') === true);
+  return world
+    .liveProxies()
+    .every((proxy) => proxy.root?.status().tunnels.some(({ state }) => state === 'claimed') === true);
 }
 
 function dialsOf(world: World): number {

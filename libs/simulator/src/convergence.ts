@@ -8,7 +8,9 @@ const SETTLED: ReadonlySet<string> = new Set(['claimed', 'standby', 'sibling']);
 /** What still keeps a healed world from its goal; undefined once every promise of liveness is met. */
 export function notConverged(world: World): string | undefined {
   const live = world.liveProxies();
-  const leaves = new Set([...world.agents.values()].filter((agent) => agent.brain !== undefined).map((agent) => agent.leaf));
+  const leaves = new Set(
+    [...world.agents.values()].filter((agent) => agent.brain !== undefined).map((agent) => agent.leaf),
+  );
   for (const proxy of live) {
     const status = proxy.root?.status();
     if (status === undefined || !status.registryConnected) return `${proxy.id} has no registry`;
@@ -38,7 +40,8 @@ function agentNotConverged(agent: AgentProcess, live: readonly ProxyProcess[]): 
   if (status.wanted > 0) return `${agent.host.name} still seeks ${String(status.wanted)} proxies`;
   const settled = new Set(status.entries.filter(({ state }) => SETTLED.has(state)).map(({ proxy }) => proxy));
   const dead = agent.tunnelEnds().find(({ end }) => end.peerDiedAt !== undefined);
-  if (dead !== undefined) return `${agent.host.name} takes its tunnel to ${dead.proxy} for alive, whose process is gone`;
+  if (dead !== undefined)
+    return `${agent.host.name} takes its tunnel to ${dead.proxy} for alive, whose process is gone`;
   const missing = live.find((proxy) => !settled.has(proxy.id));
   return missing === undefined ? undefined : `${agent.host.name} has no place at ${missing.id}`;
 }
@@ -48,7 +51,8 @@ function claimsDiffer(world: World, live: readonly ProxyProcess[]): string | und
   const recorded = new Set<string>();
   for (const kv of world.store.list(PREFIX, PREFIX_END)) {
     const parsed = parseKey(kv.key);
-    if (parsed.kind === 'claim') recorded.add(`${parsed.claim.proxy}/${parsed.claim.leaf}/${String(parsed.claim.slot)}`);
+    if (parsed.kind === 'claim')
+      recorded.add(`${parsed.claim.proxy}/${parsed.claim.leaf}/${String(parsed.claim.slot)}`);
   }
   for (const proxy of live) {
     for (const tunnel of proxy.root?.status().tunnels ?? []) {

@@ -92,7 +92,12 @@ export function tapRoot(core: RootCore, tap: Tap<RootEvent, RootEffect>): RootCo
 }
 
 export function tapLink(core: LinkCore, tap: Tap<LinkEvent, LinkEffect>): LinkCore {
-  return { ...between(core, tap), nextTimeout: () => core.nextTimeout(), status: () => core.status(), view: () => core.view() };
+  return {
+    ...between(core, tap),
+    nextTimeout: () => core.nextTimeout(),
+    status: () => core.status(),
+    view: () => core.view(),
+  };
 }
 
 export function tapRegistry(core: RegistryApi, tap: Tap<RegistryEvent, RegistryEffect>): RegistryApi {

@@ -9,8 +9,14 @@ export class GossipFaults {
 
   /** The delays after which copies of one message arrive; none when it is lost. */
   deliveries(random: KeyedRandom): readonly number[] {
-    const copies = random.chance('gossip-drop', this.dropChance) ? 0 : random.chance('gossip-duplicate', this.duplicateChance) ? 2 : 1;
-    return Array.from({ length: copies }, () => (this.maxDelayMs === 0 ? 0 : random.between('gossip-delay', 0, this.maxDelayMs)));
+    const copies = random.chance('gossip-drop', this.dropChance)
+      ? 0
+      : random.chance('gossip-duplicate', this.duplicateChance)
+        ? 2
+        : 1;
+    return Array.from({ length: copies }, () =>
+      this.maxDelayMs === 0 ? 0 : random.between('gossip-delay', 0, this.maxDelayMs),
+    );
   }
 
   quiet(): void {

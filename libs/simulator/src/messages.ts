@@ -1,4 +1,14 @@
-import type { AgentId, FencingToken, GossipMessage, Incarnation, InstanceNonce, LeafId, ProxyId, Stamp, TunnelId } from '@xylem/discovery';
+import type {
+  AgentId,
+  FencingToken,
+  GossipMessage,
+  Incarnation,
+  InstanceNonce,
+  LeafId,
+  ProxyId,
+  Stamp,
+  TunnelId,
+} from '@xylem/discovery';
 
 /** What travels from agent to root proxy on the control stream; the fields that decide anything, as in tunnel.proto. */
 export type AgentMessage =
@@ -20,10 +30,20 @@ export type AgentMessage =
 
 /** What travels from root proxy to agent. */
 export type ProxyMessage =
-  | { readonly type: 'welcome'; readonly proxy: ProxyId; readonly incarnation: Incarnation; readonly via: ProxyId | undefined }
+  | {
+      readonly type: 'welcome';
+      readonly proxy: ProxyId;
+      readonly incarnation: Incarnation;
+      readonly via: ProxyId | undefined;
+    }
   | { readonly type: 'refused'; readonly reason: 'duplicate-id' | 'refused'; readonly retryAfterMs: number }
   | { readonly type: 'granted'; readonly slot: number }
-  | { readonly type: 'recorded'; readonly slot: number; readonly token: FencingToken; readonly incarnation: Incarnation }
+  | {
+      readonly type: 'recorded';
+      readonly slot: number;
+      readonly token: FencingToken;
+      readonly incarnation: Incarnation;
+    }
   | { readonly type: 'held'; readonly holder: AgentId }
   | { readonly type: 'gossip'; readonly message: GossipMessage }
   | { readonly type: 'ping'; readonly nonce: bigint }

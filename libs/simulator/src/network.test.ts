@@ -134,12 +134,25 @@ test('draws are spread evenly', () => {
 });
 
 test('each balancer meets the backends that its policy allows', () => {
-  const backends = ['a', 'b', 'c', 'd'].map((name) => ({ name, healthy: name !== 'd', draining: false, connections: name === 'c' ? 0 : 5 }));
+  const backends = ['a', 'b', 'c', 'd'].map((name) => ({
+    name,
+    healthy: name !== 'd',
+    draining: false,
+    connections: name === 'c' ? 0 : 5,
+  }));
   const met = new Map(
     BALANCER_POLICIES.map((policy) => {
       const balancer = new Balancer(policy, 1);
-      const chosen = Array.from({ length: 60 }, () => balancer.choose({ source: 'x', serverName: 'b', held: new Set(['c']) }, backends));
-      return [policy, [...new Set(chosen)].sort().join('')];
+      const chosen = Array.from({ length: 60 }, () =>
+        balancer.choose({ source: 'x', serverName: 'b', held: new Set(['c']) }, backends),
+      );
+      return [
+        policy,
+        [...new Set(chosen)]
+          .map(String)
+          .sort((one, another) => one.localeCompare(another))
+          .join(''),
+      ];
     }),
   );
   assert.equal(met.get('round-robin'), 'abc');

@@ -4,14 +4,19 @@ import type { Tap } from './cores.ts';
 import type { PlantedBug } from './planted.ts';
 
 function registry(name: string, tap: () => Tap<RegistryEvent, RegistryEffect>): PlantedBug {
-  return { name, overrides: { cores: { registry: (config, host) => tapRegistry(PRODUCTION.registry(config, host), tap()) } } };
+  return {
+    name,
+    overrides: { cores: { registry: (config, host) => tapRegistry(PRODUCTION.registry(config, host), tap()) } },
+  };
 }
 
 /** Changes the transactions that a registry sends. */
 function rewriteTxn(rewrite: (txn: TxnOperation) => TxnOperation): Tap<RegistryEvent, RegistryEffect> {
   return {
     effect: (effect) =>
-      effect.type === 'request' && effect.request.type === 'txn' ? [{ ...effect, request: rewrite(effect.request) }] : [effect],
+      effect.type === 'request' && effect.request.type === 'txn'
+        ? [{ ...effect, request: rewrite(effect.request) }]
+        : [effect],
   };
 }
 
@@ -27,7 +32,11 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
   registry('a claim is written without any guard', () =>
     rewriteTxn((txn) =>
       touches(txn, 'put', 'claims')
-        ? { ...txn, compares: [], success: txn.success.map((step) => (step.type === 'put' ? { ...step, lease: 0n } : step)) }
+        ? {
+            ...txn,
+            compares: [],
+            success: txn.success.map((step) => (step.type === 'put' ? { ...step, lease: 0n } : step)),
+          }
         : txn,
     ),
   ),
@@ -39,7 +48,10 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
     ),
   ),
   registry('the session key is not deleted', () =>
-    rewriteTxn((txn) => ({ ...txn, success: txn.success.filter((step) => !(step.type === 'delete' && step.key.includes('/sessions/'))) })),
+    rewriteTxn((txn) => ({
+      ...txn,
+      success: txn.success.filter((step) => !(step.type === 'delete' && step.key.includes('/sessions/'))),
+    })),
   ),
   registry('a lost watch is resumed from now, not from where it was lost', () => {
     let opened = false;
@@ -52,12 +64,19 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
       },
     };
   }),
-  registry('compaction of a watch goes unnoticed', () => ({ event: (event) => (event.type === 'watchCompacted' ? [] : [event]) })),
+  registry('compaction of a watch goes unnoticed', () => ({
+    event: (event) => (event.type === 'watchCompacted' ? [] : [event]),
+  })),
   registry('a keepalive that names no lease is taken for success', () => ({
     event: (event) => (event.type === 'leaseKeptAlive' && event.ttlMs === 0 ? [{ ...event, ttlMs: 10_000 }] : [event]),
   })),
-  registry('leases are never kept alive', () => ({ effect: (effect) => (effect.type === 'keepAlive' ? [] : [effect]) })),
+  registry('leases are never kept alive', () => ({
+    effect: (effect) => (effect.type === 'keepAlive' ? [] : [effect]),
+  })),
   registry('lease deadlines count from the receipt of the answer', () => ({
-    event: (event, now) => (event.type === 'leaseKeptAlive' ? [{ ...event, sentAt: now, ttlMs: event.ttlMs === 0 ? 0 : event.ttlMs + 2_000 }] : [event]),
+    event: (event, now) =>
+      event.type === 'leaseKeptAlive'
+        ? [{ ...event, sentAt: now, ttlMs: event.ttlMs === 0 ? 0 : event.ttlMs + 2_000 }]
+        : [event],
   })),
 ];

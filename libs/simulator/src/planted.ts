@@ -65,7 +65,11 @@ const LEAF_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'plain grow-only set: whatever was mentioned is sought for ever',
-    overrides: { cores: { leaf: (config, host) => new LeafDiscovery(config, host.random, host.now, new MentionedKnowledge(Infinity)) } },
+    overrides: {
+      cores: {
+        leaf: (config, host) => new LeafDiscovery(config, host.random, host.now, new MentionedKnowledge(Infinity)),
+      },
+    },
   },
   { name: 'backoff without a ceiling', overrides: { leafConfig: { backoffMinMs: 60_000, backoffMaxMs: 600_000 } } },
   { name: 'dials while idle', overrides: { leafConfig: { probeIntervalMs: 5_000 } } },
@@ -80,7 +84,8 @@ const LEAF_BUGS: readonly PlantedBug[] = [
         if (event.type === 'gossipReceived' && event.message.kind === 'snapshot') {
           const listed = new Set(event.message.proxies.map(({ id }) => id));
           for (const { tunnel, proxy } of tunnels.values()) {
-            if (!listed.has(proxy)) doomed.push({ type: 'closeTunnel', tunnel, reason: 'duplicate', deadline: undefined });
+            if (!listed.has(proxy))
+              doomed.push({ type: 'closeTunnel', tunnel, reason: 'duplicate', deadline: undefined });
           }
         }
         return [event];
@@ -121,22 +126,31 @@ const LEAF_BUGS: readonly PlantedBug[] = [
     };
   }),
   leaf('no standby is asked for', () => dropEffect('requestStandby')),
-  leaf('a claim that was granted goes unheard', () => ({ event: (event) => (event.type === 'claimGranted' ? [] : [event]) })),
+  leaf('a claim that was granted goes unheard', () => ({
+    event: (event) => (event.type === 'claimGranted' ? [] : [event]),
+  })),
   leaf('a drain announcement goes unheard, and the agent leaves at once', () => ({
-    effect: (effect) => (effect.type === 'closeTunnel' && effect.reason === 'replaced' ? [{ ...effect, reason: 'drained' }] : [effect]),
+    effect: (effect) =>
+      effect.type === 'closeTunnel' && effect.reason === 'replaced' ? [{ ...effect, reason: 'drained' }] : [effect],
   })),
   {
     name: 'the agent never takes a silent proxy for dead',
-    overrides: { cores: { agentLiveness: (host) => tapLiveness(PRODUCTION.agentLiveness(host), dropEffect('declareDead')) } },
+    overrides: {
+      cores: { agentLiveness: (host) => tapLiveness(PRODUCTION.agentLiveness(host), dropEffect('declareDead')) },
+    },
   },
 ];
 
 const ROOT_BUGS: readonly PlantedBug[] = [
   {
     name: 'the proxy never takes a silent agent for dead',
-    overrides: { cores: { proxyLiveness: (host) => tapLiveness(PRODUCTION.proxyLiveness(host), dropEffect('declareDead')) } },
+    overrides: {
+      cores: { proxyLiveness: (host) => tapLiveness(PRODUCTION.proxyLiveness(host), dropEffect('declareDead')) },
+    },
   },
-  root('a tunnel that closes does not free its slot', () => ({ event: (event) => (event.type === 'tunnelClosed' ? [] : [event]) })),
+  root('a tunnel that closes does not free its slot', () => ({
+    event: (event) => (event.type === 'tunnelClosed' ? [] : [event]),
+  })),
   root('a promoted standby is not told', () => {
     const standbys = new Set<string>();
     return {
@@ -148,7 +162,8 @@ const ROOT_BUGS: readonly PlantedBug[] = [
     };
   }),
   root('a claim is granted twice', () => ({
-    effect: (effect) => (effect.type === 'reportHeld' ? [{ type: 'grantClaim', tunnel: effect.tunnel, slot: 0 }] : [effect]),
+    effect: (effect) =>
+      effect.type === 'reportHeld' ? [{ type: 'grantClaim', tunnel: effect.tunnel, slot: 0 }] : [effect],
   })),
   root('gossip repeats what was first known', () => {
     let first: Extract<RootEffect, { type: 'sendGossip' }>['message'] | undefined;
@@ -162,10 +177,12 @@ const ROOT_BUGS: readonly PlantedBug[] = [
   }),
   { name: 'gossip is sent on change only', overrides: { rootConfig: { gossipIntervalMs: 3_600_000 } } },
   root('an unknown outcome is taken for success', () => ({
-    event: (event) => (event.type === 'claimUnknown' ? [{ type: 'claimRecorded', request: event.request, token: MADE_UP }] : [event]),
+    event: (event) =>
+      event.type === 'claimUnknown' ? [{ type: 'claimRecorded', request: event.request, token: MADE_UP }] : [event],
   })),
   root('an unknown outcome is taken for failure', () => ({
-    event: (event) => (event.type === 'claimUnknown' ? [{ type: 'claimRefused', request: event.request, cause: 'held' }] : [event]),
+    event: (event) =>
+      event.type === 'claimUnknown' ? [{ type: 'claimRefused', request: event.request, cause: 'held' }] : [event],
   })),
   root('claims are released in memory only', () => ({
     effect: (effect, tell) => {
@@ -198,9 +215,13 @@ const ROOT_BUGS: readonly PlantedBug[] = [
   }),
   root('a drain closes before it announces', () => ({
     effect: (effect) =>
-      effect.type === 'announceDrain' ? [{ type: 'closeTunnel', tunnel: effect.tunnel, reason: 'drain-deadline', detail: 'stops' }] : [effect],
+      effect.type === 'announceDrain'
+        ? [{ type: 'closeTunnel', tunnel: effect.tunnel, reason: 'drain-deadline', detail: 'stops' }]
+        : [effect],
   })),
-  root('a challenge is decided without asking', () => ({ effect: (effect) => (effect.type === 'challengeTunnel' ? [] : [effect]) })),
+  root('a challenge is decided without asking', () => ({
+    effect: (effect) => (effect.type === 'challengeTunnel' ? [] : [effect]),
+  })),
 ];
 
 const LINK_BUGS: readonly PlantedBug[] = [
@@ -240,5 +261,10 @@ export function catchBug(bug: PlantedBug, first: number, maxSeeds: number): Catc
     const { violation } = simulate({ seed, overrides: bug.overrides });
     if (violation !== undefined) return { name: bug.name, promise: violation.promise, seed, detail: violation.detail };
   }
-  return { name: bug.name, promise: undefined, seed: first + maxSeeds - 1, detail: `no seed of ${String(maxSeeds)} showed it` };
+  return {
+    name: bug.name,
+    promise: undefined,
+    seed: first + maxSeeds - 1,
+    detail: `no seed of ${String(maxSeeds)} showed it`,
+  };
 }

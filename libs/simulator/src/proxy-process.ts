@@ -127,7 +127,12 @@ export class ProxyProcess {
     for (const { tunnel, state, token } of status?.tunnels ?? []) {
       if (state !== 'claimed' && state !== 'provisional') continue;
       this.#dials += 1;
-      this.#send(this.#tunnels.get(tunnel)?.end, { type: 'dial', dial: this.#dials, incarnation: status?.incarnation ?? (0n as Incarnation), token });
+      this.#send(this.#tunnels.get(tunnel)?.end, {
+        type: 'dial',
+        dial: this.#dials,
+        incarnation: status?.incarnation ?? (0n as Incarnation),
+        token,
+      });
     }
   }
 
@@ -178,7 +183,17 @@ export class ProxyProcess {
     if (root === undefined) return;
     const { tunnel, leaf, agent, nonce, replaces } = hello;
     const liveness = this.#cores.proxyLiveness(this.host);
-    this.#tunnels.set(tunnel, { id: tunnel, end, leaf, agent, liveness, granted: undefined, grantedOffline: false, drainAnnounced: false, challenged: false });
+    this.#tunnels.set(tunnel, {
+      id: tunnel,
+      end,
+      leaf,
+      agent,
+      liveness,
+      granted: undefined,
+      grantedOffline: false,
+      drainAnnounced: false,
+      challenged: false,
+    });
     this.#send(end, { type: 'welcome', proxy: this.id, incarnation: root.status().incarnation, via });
     this.#toRoot({ type: 'attachRequested', tunnel, leaf, agent, nonce, replaces, via });
   }
@@ -237,7 +252,10 @@ export class ProxyProcess {
   #wake(): void {
     const due = [this.#root?.nextTimeout(), this.link?.nextTimeout()];
     for (const tunnel of this.#tunnels.values()) due.push(tunnel.liveness.nextTimeout());
-    const next = due.reduce((least, at) => (at !== undefined && (least === undefined || at < least) ? at : least), undefined);
+    const next = due.reduce(
+      (least, at) => (at !== undefined && (least === undefined || at < least) ? at : least),
+      undefined,
+    );
     this.host.wakeAt(next, () => this.#timeout());
   }
 
@@ -273,7 +291,12 @@ export class ProxyProcess {
         return this.#grant(effect.tunnel, effect.slot);
       case 'confirmClaim':
         this.#noteRecorded(effect.tunnel);
-        return this.#send(end, { type: 'recorded', slot: effect.slot, token: effect.token, incarnation: effect.incarnation });
+        return this.#send(end, {
+          type: 'recorded',
+          slot: effect.slot,
+          token: effect.token,
+          incarnation: effect.incarnation,
+        });
       case 'reportHeld':
         return this.#send(end, { type: 'held', holder: effect.holder });
       case 'sendGossip':
@@ -287,11 +310,17 @@ export class ProxyProcess {
         return this.#send(end, { type: 'drain', spreadMs: effect.spreadMs, deadlineMs: effect.deadlineMs });
       case 'recordClaim': {
         const { request, leaf, slot, agent, nonce } = effect;
-        return this.#session.ask({ type: 'acquire', request: BigInt(request), leaf, slot, agent, nonce }, { type: 'claimUnknown', request });
+        return this.#session.ask(
+          { type: 'acquire', request: BigInt(request), leaf, slot, agent, nonce },
+          { type: 'claimUnknown', request },
+        );
       }
       case 'releaseClaim': {
         const { request, leaf, slot, token } = effect;
-        return this.#session.ask({ type: 'release', request: BigInt(request), leaf, slot, token }, { type: 'releaseUnknown', request });
+        return this.#session.ask(
+          { type: 'release', request: BigInt(request), leaf, slot, token },
+          { type: 'releaseUnknown', request },
+        );
       }
       case 'deregister':
         return this.#session.tell({ type: 'drainRequested' });
@@ -350,7 +379,15 @@ export class ProxyProcess {
     const tunnel = this.#tunnels.get(id);
     if (tunnel === undefined) return;
     this.#note(`closes ${id}: ${reason}: ${detail}`);
-    this.#trace.tell({ type: 'tunnelGivenUp', proxy: this.id, tunnel: id, reason, detail, drainAnnounced: tunnel.drainAnnounced, peer: seenPeer(tunnel.end) });
+    this.#trace.tell({
+      type: 'tunnelGivenUp',
+      proxy: this.id,
+      tunnel: id,
+      reason,
+      detail,
+      drainAnnounced: tunnel.drainAnnounced,
+      peer: seenPeer(tunnel.end),
+    });
     tunnel.granted = undefined;
     this.#send(tunnel.end, { type: 'goodbye', reason: `${reason}: ${detail}` });
     tunnel.end.close();

@@ -96,7 +96,9 @@ export class ProxySession {
         const session = this.#session?.number === effect.session ? this.#session : undefined;
         if (session !== undefined) this.#session = undefined;
         session?.end.close();
-        return void this.#owner.host.after(0, () => this.#handle({ type: 'sessionEnded', session: effect.session, detail: effect.detail }));
+        return void this.#owner.host.after(0, () =>
+          this.#handle({ type: 'sessionEnded', session: effect.session, detail: effect.detail }),
+        );
       }
       case 'sendHeartbeat':
         return this.#request(effect.session, { type: 'heartbeat', sequence: effect.sequence });
@@ -122,7 +124,9 @@ export class ProxySession {
 
   #membership(snapshot: Snapshot): void {
     const { epoch, revision } = snapshot.stamp;
-    this.#owner.note(`knows (${snapshot.proxies.map((proxy) => proxy.id).join(',')}) as of ${String(epoch)}.${String(revision)}`);
+    this.#owner.note(
+      `knows (${snapshot.proxies.map((proxy) => proxy.id).join(',')}) as of ${String(epoch)}.${String(revision)}`,
+    );
     this.#owner.inform({ type: 'membershipChanged', snapshot });
   }
 

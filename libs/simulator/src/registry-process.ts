@@ -1,5 +1,12 @@
 import { DEFAULT_REGISTRY_CONFIG, PREFIX, PREFIX_END } from '@xylem/membership';
-import type { RegistryConfig, RegistryEffect, RegistryEvent, SessionId, SessionReply, SessionRequest } from '@xylem/membership';
+import type {
+  RegistryConfig,
+  RegistryEffect,
+  RegistryEvent,
+  SessionId,
+  SessionReply,
+  SessionRequest,
+} from '@xylem/membership';
 import type { CoreMakers, RegistryApi } from './cores.ts';
 import type { Host } from './host.ts';
 import type { End } from './network.ts';
@@ -68,7 +75,13 @@ export class RegistryProcess {
     const session = `s${String(this.#nextSession)}` as SessionId;
     this.#nextSession += 1;
     this.#sessions.set(session, end);
-    this.#handle({ type: 'sessionOpened', session, identity: { kind: 'proxy', proxy }, address: `${proxy}:1`, since: 'now' });
+    this.#handle({
+      type: 'sessionOpened',
+      session,
+      identity: { kind: 'proxy', proxy },
+      address: `${proxy}:1`,
+      since: 'now',
+    });
     end.listen({
       onMessage: (message) => {
         if (!this.#sessions.has(session)) return;
@@ -117,7 +130,9 @@ export class RegistryProcess {
       case 'keepAlive': {
         const { lease } = effect;
         const sentAt = this.host.now;
-        return this.#store.keepAlive(this.host, lease, (ttlMs) => this.#handle({ type: 'leaseKeptAlive', lease, sentAt, ttlMs }));
+        return this.#store.keepAlive(this.host, lease, (ttlMs) =>
+          this.#handle({ type: 'leaseKeptAlive', lease, sentAt, ttlMs }),
+        );
       }
       case 'openWatch':
         return this.#openWatch(effect.watch, effect.fromRevision);
@@ -126,7 +141,9 @@ export class RegistryProcess {
         this.#closeWatch = undefined;
         return;
       case 'report':
-        return this.#note(JSON.stringify(effect.report, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value)));
+        return this.#note(
+          JSON.stringify(effect.report, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value)),
+        );
       case 'stopped':
         return;
     }

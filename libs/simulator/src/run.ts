@@ -68,7 +68,9 @@ export function worldOf(options: RunOptions): WorldOptions {
     seed: options.seed,
     registries: random.integer('registries', 1, 3),
     proxies: random.integer('proxies', 1, 5),
-    leaves: Object.fromEntries(['berlin', 'tokyo'].slice(0, random.integer('leaves', 1, 2)).map((leaf) => [leaf, random.integer(leaf, 1, 3)])),
+    leaves: Object.fromEntries(
+      ['berlin', 'tokyo'].slice(0, random.integer('leaves', 1, 2)).map((leaf) => [leaf, random.integer(leaf, 1, 3)]),
+    ),
     balancer,
     steering,
     drift: random.between('drift', 0, 2e-4),
@@ -94,7 +96,10 @@ export function simulate(options: RunOptions): RunReport {
     convergedMs = converge(world, checkers, convergeLimit(shape.steering, faults));
     if (checkers.violation === undefined) quietDials = watchQuiet(world, checkers);
   } catch (error) {
-    checkers.fail('no assertion fails', error instanceof Error ? `${error.message} ${error.stack ?? ''}` : String(error));
+    checkers.fail(
+      'no assertion fails',
+      error instanceof Error ? `${error.message} ${error.stack ?? ''}` : String(error),
+    );
   }
   return {
     seed: options.seed,
@@ -114,7 +119,9 @@ export function simulate(options: RunOptions): RunReport {
 
 function convergeLimit(steering: 'sni' | 'off', faults: readonly Fault[]): number {
   if (steering === 'off') return CONVERGE_BY_CHANCE_MS;
-  return faults.filter((fault) => fault.kind === 'store-restore').length > 1 ? CONVERGE_FORGOTTEN_EPOCH_MS : CONVERGE_MS;
+  return faults.filter((fault) => fault.kind === 'store-restore').length > 1
+    ? CONVERGE_FORGOTTEN_EPOCH_MS
+    : CONVERGE_MS;
 }
 
 function advance(world: World, checkers: Checkers, until: number): void {

@@ -39,7 +39,12 @@ export class Scheduler {
   at(time: number, run: () => void): Scheduled {
     const sequence = this.#sequence;
     this.#sequence += 1;
-    const entry: Entry = { at: Math.max(time, this.#now), tie: draw(this.#seed, 'scheduler', 'tie', sequence), sequence, run };
+    const entry: Entry = {
+      at: Math.max(time, this.#now),
+      tie: draw(this.#seed, 'scheduler', 'tie', sequence),
+      sequence,
+      run,
+    };
     this.#push(entry);
     return { cancel: () => void (entry.run = undefined) };
   }

@@ -20,7 +20,8 @@ export function shrink(seed: number, overrides: Overrides = {}): Regression | un
   const first = simulate({ seed, overrides });
   const promise = first.violation?.promise;
   if (promise === undefined) return undefined;
-  const breaks = (faults: readonly Fault[]): boolean => simulate({ seed, overrides, faults }).violation?.promise === promise;
+  const breaks = (faults: readonly Fault[]): boolean =>
+    simulate({ seed, overrides, faults }).violation?.promise === promise;
   const fewest = remove(first.faults, breaks);
   return { seed, promise, faults: shorten(fewest, breaks) };
 }
@@ -29,7 +30,7 @@ export function shrink(seed: number, overrides: Overrides = {}): Regression | un
 function remove(faults: readonly Fault[], breaks: (faults: readonly Fault[]) => boolean): readonly Fault[] {
   let kept = faults;
   for (let size = Math.ceil(kept.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < kept.length; ) {
+    for (let at = 0; at < kept.length;) {
       const without = [...kept.slice(0, at), ...kept.slice(at + size)];
       if (breaks(without)) kept = without;
       else at += size;

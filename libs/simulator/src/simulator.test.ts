@@ -45,5 +45,8 @@ test('a fault that is left out leaves the deployment as it was', () => {
 
 test('the naive strategy gets stuck, and the checkers say so', () => {
   const broken = Array.from({ length: 12 }, (_, seed) => simulate({ seed, overrides: naive }).violation?.promise);
-  assert.ok(broken.some((promise) => promise !== undefined), 'no seed broke it');
+  assert.ok(
+    broken.some((promise) => promise !== undefined),
+    'no seed broke it',
+  );
 });

@@ -14,9 +14,15 @@ function says(text: string): (line: TraceLine) => boolean {
 /** All that CI demands to be reached. */
 export const SITUATIONS: readonly Situation[] = [
   { name: 'a standby is promoted', matches: says('promotes standby') },
-  { name: 'a zombie root proxy resumed and dialled with a stale incarnation', matches: says('refuses a dial of a stale incarnation') },
+  {
+    name: 'a zombie root proxy resumed and dialled with a stale incarnation',
+    matches: says('refuses a dial of a stale incarnation'),
+  },
   { name: 'a tunnel is relayed', matches: says('relayed by') },
-  { name: 'a relayed tunnel is replaced by a direct one', matches: (line) => line.what.startsWith('closes p') && line.what.endsWith(': replaced') },
+  {
+    name: 'a relayed tunnel is replaced by a direct one',
+    matches: (line) => line.what.startsWith('closes p') && line.what.endsWith(': replaced'),
+  },
   { name: 'a challenge is answered', matches: says('challenge answered by') },
   { name: 'a challenge stays unanswered', matches: says('did not answer here and has come back') },
   { name: 'a second instance of an agent is refused', matches: says('is attached by live instance') },
@@ -31,7 +37,10 @@ export const SITUATIONS: readonly Situation[] = [
   { name: 'a replica loses its own lease', matches: says('"type":"replicaLeaseLost"') },
   { name: 'a write of unknown outcome had succeeded', matches: says('a request was applied, and its answer lost') },
   { name: 'a write lands after everybody gave it up', matches: says('a request lands late') },
-  { name: 'a claim granted without a registry is recorded later', matches: says('records a claim that was provisional') },
+  {
+    name: 'a claim granted without a registry is recorded later',
+    matches: says('records a claim that was provisional'),
+  },
   { name: 'a root proxy leaves in order', matches: says('has left') },
   { name: 'an agent leaves a draining proxy', matches: says(': drained') },
   { name: 'a peer is found dead by its silence', matches: says('over: silent') },

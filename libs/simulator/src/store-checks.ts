@@ -67,7 +67,8 @@ export class StoreChecks {
     const parsed = parseKey(kv.key);
     if (parsed.kind !== 'claim') return;
     const last = this.#lastToken.get(kv.key) ?? 0n;
-    if (kv.createRevision < last) this.#fail('S2', `token of ${kv.key} fell from ${String(last)} to ${String(kv.createRevision)}`);
+    if (kv.createRevision < last)
+      this.#fail('S2', `token of ${kv.key} fell from ${String(last)} to ${String(kv.createRevision)}`);
     this.#lastToken.set(kv.key, kv.createRevision);
     const record = decodeClaim(kv.value);
     if (record === undefined) return this.#fail('S2', `claim ${kv.key} cannot be read`);
@@ -75,7 +76,10 @@ export class StoreChecks {
     const member = this.#members.get(parsed.claim.proxy)?.createRevision;
     const incarnation = toFence(record.incarnation).createRevision;
     if (member !== undefined && member !== incarnation) {
-      this.#fail('S3', `${kv.key} belongs to incarnation ${String(incarnation)}, but ${parsed.claim.proxy} is at ${String(member)}`);
+      this.#fail(
+        'S3',
+        `${kv.key} belongs to incarnation ${String(incarnation)}, but ${parsed.claim.proxy} is at ${String(member)}`,
+      );
     }
   }
 
@@ -94,9 +98,15 @@ export class StoreChecks {
       const { proxy: name, leaf, slot } = parsed.claim;
       // With the member gone its lease was revoked or lapsed, and the claims with it.
       if (members.get(name)?.createRevision !== this.#members.get(name)?.createRevision) continue;
-      const held = this.#world.proxies.get(name)?.root?.status().tunnels.find((tunnel) => tunnel.leaf === (leaf as string) && tunnel.slot === slot);
+      const held = this.#world.proxies
+        .get(name)
+        ?.root?.status()
+        .tunnels.find((tunnel) => tunnel.leaf === (leaf as string) && tunnel.slot === slot);
       if (held !== undefined && held.token !== 0n && toFence(held.token).createRevision === old.createRevision) {
-        this.#fail('S3', `the record of ${key} was taken from ${held.agent}, which holds the slot by token ${String(held.token)}`);
+        this.#fail(
+          'S3',
+          `the record of ${key} was taken from ${held.agent}, which holds the slot by token ${String(held.token)}`,
+        );
       }
     }
   }
@@ -106,7 +116,8 @@ export class StoreChecks {
     for (const { leaf, slot, token } of proxy.root?.status().tunnels ?? []) {
       if (slot === undefined || token === 0n) continue;
       const key = `${PREFIX}claims/${leaf}/${proxy.id}/${String(slot)}`;
-      if (this.#written.get(key)?.has(token) !== true) this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key}, which was never recorded`);
+      if (this.#written.get(key)?.has(token) !== true)
+        this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key}, which was never recorded`);
     }
   }
 }

@@ -1,4 +1,12 @@
-import type { KeyValue, StoreEvent, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation } from '@xylem/membership';
+import type {
+  KeyValue,
+  StoreEvent,
+  StoreHeader,
+  StoreOperation,
+  StoreOutcome,
+  StoreResult,
+  TxnOperation,
+} from '@xylem/membership';
 import { Store, StoreError, key } from '@xylem/store';
 import type { RequestOp, StoreState, WatchId } from '@xylem/store';
 import type { Host } from './host.ts';
@@ -90,12 +98,14 @@ export class StoreModel {
 
   request(host: Host, operation: StoreOperation, timeoutMs: number, reply: (outcome: StoreOutcome) => void): void {
     const answer = host.bind(reply);
-    const unknown = (detail: string): void => void this.#scheduler.after(timeoutMs, () => answer({ status: 'unknown', detail }));
+    const unknown = (detail: string): void =>
+      void this.#scheduler.after(timeoutMs, () => answer({ status: 'unknown', detail }));
     if (this.lies.down) return unknown('the store did not answer');
     const lost = this.#random.chance('unknown', this.lies.unknownOutcome);
     if (lost && this.#random.chance('lost-before', 0.5)) {
       // A request that nobody waits for any more may still be applied: it was only held up.
-      if (this.#random.chance('late', 0.5)) this.#scheduler.after(this.#random.between('how-late', 0, LATE_MS), () => this.#applyLate(operation));
+      if (this.#random.chance('late', 0.5))
+        this.#scheduler.after(this.#random.between('how-late', 0, LATE_MS), () => this.#applyLate(operation));
       return unknown('the request was lost');
     }
     this.#later(() => {
@@ -169,7 +179,12 @@ export class StoreModel {
   compact(): void {
     this.breakWatches('compacted');
     for (const value of ['one', 'two']) {
-      this.#execute({ type: 'txn', compares: [], success: [{ type: 'put', key: FOREIGN_KEY, value, lease: 0n }], failure: [] });
+      this.#execute({
+        type: 'txn',
+        compares: [],
+        success: [{ type: 'put', key: FOREIGN_KEY, value, lease: 0n }],
+        failure: [],
+      });
     }
     this.#store.compact(this.#store.revision, this.#scheduler.now);
     this.#changed();
@@ -221,12 +236,16 @@ export class StoreModel {
       case 'range': {
         const { revision, limit } = operation;
         const answer = this.#store.range({ key: key(operation.key), rangeEnd: key(operation.end), revision, limit });
-        return answer instanceof StoreError ? answer : { type: 'range', kvs: answer.kvs.map(fromStored), more: answer.more };
+        return answer instanceof StoreError
+          ? answer
+          : { type: 'range', kvs: answer.kvs.map(fromStored), more: answer.more };
       }
       case 'leaseGrant': {
         const seconds = BigInt(Math.ceil(operation.ttlMs / 1_000));
         const grant = this.#store.grantLease(0n, seconds, now);
-        return grant instanceof StoreError ? grant : { type: 'leaseGrant', lease: grant.id, ttlMs: Number(grant.ttlSeconds) * 1_000 };
+        return grant instanceof StoreError
+          ? grant
+          : { type: 'leaseGrant', lease: grant.id, ttlMs: Number(grant.ttlSeconds) * 1_000 };
       }
       case 'leaseRevoke': {
         const revoked = this.#store.revokeLease(operation.lease, now);
@@ -238,7 +257,11 @@ export class StoreModel {
   #txn(operation: TxnOperation, now: number): StoreResult | StoreError {
     const steps = (list: TxnOperation['success']): RequestOp[] => list.map(toRequestOp);
     const answer = this.#store.txn(
-      { compare: operation.compares.map(toCompare), success: steps(operation.success), failure: steps(operation.failure) },
+      {
+        compare: operation.compares.map(toCompare),
+        success: steps(operation.success),
+        failure: steps(operation.failure),
+      },
       now,
     );
     if (answer instanceof StoreError) return answer;
@@ -251,7 +274,8 @@ export class StoreModel {
 
   /** After every change: deliver to watchers, and wake when the next lease ends. */
   #changed(): void {
-    for (let id = this.#store.pollReadyWatch(); id !== undefined; id = this.#store.pollReadyWatch()) this.#drainWatch(id);
+    for (let id = this.#store.pollReadyWatch(); id !== undefined; id = this.#store.pollReadyWatch())
+      this.#drainWatch(id);
     this.#expiry?.cancel();
     const next = this.#store.nextTimeout();
     if (next === undefined) return;
@@ -264,17 +288,20 @@ export class StoreModel {
   #drainWatch(id: WatchId): void {
     const watcher = this.#watchers.get(id);
     if (watcher === undefined) return;
-    for (let batch = this.#store.readWatch(id, WATCH_BATCH_BYTES); batch !== undefined; batch = this.#store.readWatch(id, WATCH_BATCH_BYTES)) {
+    for (
+      let batch = this.#store.readWatch(id, WATCH_BATCH_BYTES);
+      batch !== undefined;
+      batch = this.#store.readWatch(id, WATCH_BATCH_BYTES)
+    ) {
       if (batch.type === 'compacted') {
         this.#watchers.delete(id);
         return this.#schedule(watcher, () => watcher.handlers.onCompacted());
       }
       const { revision } = batch;
-      const events = batch.events.map(
-        (event): StoreEvent =>
-          event.type === 'put'
-            ? { type: 'put', kv: fromStored(event.kv) }
-            : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
+      const events = batch.events.map((event): StoreEvent =>
+        event.type === 'put'
+          ? { type: 'put', kv: fromStored(event.kv) }
+          : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
       );
       this.#deliver(id, () => watcher.handlers.onAdvanced(revision, events));
     }

@@ -10,7 +10,13 @@ export interface TraceLine {
 /** What a checker has to know the moment it happens, because nothing shows it later. */
 export type Fact =
   /** An agent closes a tunnel on which it was granted the claim. */
-  | { readonly type: 'claimGivenUp'; readonly agent: string; readonly proxy: string; readonly reason: string; readonly drainAnnounced: boolean }
+  | {
+      readonly type: 'claimGivenUp';
+      readonly agent: string;
+      readonly proxy: string;
+      readonly reason: string;
+      readonly drainAnnounced: boolean;
+    }
   /** A root proxy closes a tunnel. */
   | {
       readonly type: 'tunnelGivenUp';
@@ -22,7 +28,13 @@ export type Fact =
       readonly peer: PeerSeen;
     }
   /** An agent dialled a node on behalf of a proxy of this incarnation, having heard of `seen`. */
-  | { readonly type: 'dialServed'; readonly agent: string; readonly proxy: string; readonly incarnation: bigint; readonly seen: bigint };
+  | {
+      readonly type: 'dialServed';
+      readonly agent: string;
+      readonly proxy: string;
+      readonly incarnation: bigint;
+      readonly seen: bigint;
+    };
 
 /** The other end of a tunnel, as nobody but the simulator knows it. */
 export interface PeerSeen {

@@ -117,11 +117,19 @@ export class World {
 
   /** Root proxies that are up and not on their way out. */
   liveProxies(): readonly ProxyProcess[] {
-    return [...this.proxies.values()].filter((proxy) => proxy.host.alive && !proxy.host.paused && proxy.root?.status().draining === false);
+    return [...this.proxies.values()].filter(
+      (proxy) => proxy.host.alive && !proxy.host.paused && proxy.root?.status().draining === false,
+    );
   }
 
   #addRegistry(name: string): void {
-    const registry = new RegistryProcess(this.#host(name), this.store, this.#cores.registry, this.trace, () => this.now);
+    const registry = new RegistryProcess(
+      this.#host(name),
+      this.store,
+      this.#cores.registry,
+      this.trace,
+      () => this.now,
+    );
     this.registries.set(name, registry);
     registry.start();
   }
@@ -180,7 +188,12 @@ export class World {
   }
 
   /** The proxy that received the connection has read the ClientHello. */
-  #arrive(agent: AgentProcess, proxy: ProxyProcess, target: ProxyId | undefined, answer: (reached: End | DialFailure) => void): void {
+  #arrive(
+    agent: AgentProcess,
+    proxy: ProxyProcess,
+    target: ProxyId | undefined,
+    answer: (reached: End | DialFailure) => void,
+  ): void {
     const name = target === undefined ? undefined : serverNameFor(target, DOMAIN);
     const relay = this.#relayOf(proxy.id);
     const addressOf = (id: ProxyId): string | undefined => proxy.link?.view()?.member(id)?.tunnelAddress;
@@ -226,7 +239,8 @@ export class World {
   #checkHealth(): void {
     for (const proxy of this.proxies.values()) {
       if (proxy.host.alive && !proxy.host.paused) this.#healthy.add(proxy.id);
-      else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05)) this.#healthy.delete(proxy.id);
+      else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05))
+        this.#healthy.delete(proxy.id);
     }
     this.scheduler.after(HEALTH_INTERVAL_MS, () => this.#checkHealth());
   }
