@@ -1,4 +1,4 @@
-import { MENDED_BUGS, PLANTED_BUGS, catchBug } from '@xylem/simulator';
+import { UNCAUGHT_BUGS, PLANTED_BUGS, catchBug } from '@xylem/simulator';
 import type { Catch } from '@xylem/simulator';
 import { writeTable } from './document.ts';
 
@@ -16,7 +16,7 @@ export function plantAll(maxSeeds: number): boolean {
   let missed = 0;
   for (const bug of PLANTED_BUGS) {
     const caught = catchBug(bug, 1, maxSeeds);
-    if (caught.promise === undefined && !MENDED_BUGS.has(bug.name)) missed += 1;
+    if (caught.promise === undefined && !UNCAUGHT_BUGS.has(bug.name)) missed += 1;
     rows.push(row(caught));
     console.log(row(caught));
   }

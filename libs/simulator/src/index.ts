@@ -10,7 +10,7 @@ export type { Overrides, RunOptions, RunReport } from './run.ts';
 export type { Violation } from './checkers.ts';
 export { SITUATIONS } from './situations.ts';
 export type { Situation } from './situations.ts';
-export { MENDED_BUGS, PLANTED_BUGS, catchBug } from './planted.ts';
+export { UNCAUGHT_BUGS, PLANTED_BUGS, catchBug } from './planted.ts';
 export type { Catch, PlantedBug } from './planted.ts';
 export { shrink } from './shrink.ts';
 export type { Regression } from './shrink.ts';
