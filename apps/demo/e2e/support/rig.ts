@@ -24,6 +24,8 @@ export interface RigOptions {
   readonly leaseTtlMs?: number;
   readonly heartbeatIntervalMs?: number;
   readonly otlpEndpoint?: string;
+  /** Default info. */
+  readonly logLevel?: 'debug';
 }
 
 export interface AgentChanges {
@@ -175,9 +177,10 @@ export class Rig {
   }
 
   #write(folder: PartFolder, config: object): void {
-    const { otlpEndpoint } = this.#options;
+    const { otlpEndpoint, logLevel } = this.#options;
     const telemetry = otlpEndpoint === undefined ? {} : { telemetry: { otlpEndpoint } };
-    this.#files.writeConfig(folder, { domain: DOMAIN, tls: folder.tls, ...telemetry, ...config });
+    const log = logLevel === undefined ? {} : { log: { level: logLevel } };
+    this.#files.writeConfig(folder, { domain: DOMAIN, tls: folder.tls, ...telemetry, ...log, ...config });
   }
 
   #start(name: string, app: string, folder: PartFolder): Service {
