@@ -30,10 +30,11 @@ export class Departures {
     );
   }
 
-  /** Everything this session still waited for is void; the answer is `left`. */
+  /** Everything this session still waited for is void; the answer is `left`. It hears no more of the view: its own records go next. */
   leave(session: Session, attached: Attached): void {
     this.#parts.pending.ended(session);
     session.move({ kind: 'leaving', attached });
+    session.feed = 'none';
     this.#parts.pending.add(
       session,
       'leave',

@@ -73,6 +73,10 @@ export class Checker implements ProxyWitness {
     assert.ok(!this.#oneHistory, `nobody but ${proxy} can hold its slot of ${leaf}, but ${nonce} does`);
   }
 
+  lost(proxy: string, leaf: string, token: bigint): void {
+    assert.ok(!this.#oneHistory, `${proxy} holds ${leaf} with ${token}, but the view has no such record`);
+  }
+
   viewed(_message: unknown, view: ProxyView): void {
     if (!this.#oneHistory) return;
     const truth = this.#truths.get(view.stamp.revision);

@@ -22,6 +22,8 @@ export interface ProxyWitness {
   granted(proxy: string, leaf: string, nonce: string, token: bigint): void;
   /** Somebody else's grant holds the proxy's own slot. */
   held(proxy: string, leaf: string, nonce: string): void;
+  /** A view does not have the record of a claim that is held. */
+  lost(proxy: string, leaf: string, token: bigint): void;
   viewed(message: Extract<SessionReply, { type: 'view' | 'viewDelta' }>, state: ProxyView): void;
 }
 
@@ -154,7 +156,7 @@ export class ModelProxy {
         return this.#released(message, now);
       case 'view':
       case 'viewDelta':
-        return this.#viewed(message);
+        return this.#viewed(message, now);
       case 'heartbeatAck':
       case 'evicted':
       case 'drainResult':
@@ -219,7 +221,7 @@ export class ModelProxy {
     else this.#ask(leaf, slot, now);
   }
 
-  #viewed(message: Extract<SessionReply, { type: 'view' | 'viewDelta' }>): void {
+  #viewed(message: Extract<SessionReply, { type: 'view' | 'viewDelta' }>, now: number): void {
     if (message.type === 'view') {
       this.#view = { members: new Map(), claims: new Map(), stamp: message.stamp };
     } else {
@@ -234,6 +236,20 @@ export class ModelProxy {
     if (this.#view === undefined) return;
     this.#saw(this.#view.stamp);
     this.#witness.viewed(message, this.#view);
+    this.#compare(this.#view, now);
+  }
+
+  /** What is held has its record in every view from its time on; if not, it is asked for again. */
+  #compare(view: ProxyView, now: number): void {
+    for (const [leaf, slot] of this.slots) {
+      const fence = toFence(slot.token);
+      const covered = fence.epoch === view.stamp.epoch && fence.createRevision <= view.stamp.revision;
+      if (slot.phase !== 'held' || !covered || view.claims.get(`${leaf}/${this.id}/0`) === slot.token) continue;
+      this.#witness.lost(this.id, leaf, slot.token);
+      this.#grants += 1;
+      this.#set(slot, 'asking', `${this.nonce}/${this.#grants}`);
+      this.#ask(leaf, slot, now);
+    }
   }
 
   #saw(stamp: Stamp): void {
