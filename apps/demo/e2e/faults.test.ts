@@ -155,7 +155,7 @@ describe('with the embedded store', () => {
   test('SIGSTOP of a root proxy past its lease, then SIGCONT: no effect of the old incarnation, registered anew', async (context) => {
     const { rig } = world;
     const zombie = proxy('p2');
-    const before = rig.recorder.events(EVENT.registryConnected, 'p2').at(-1)?.fields['incarnation'];
+    const earlier = rig.recorder.events(EVENT.registryConnected, 'p2').at(-1)?.fields['incarnation'];
     const others = await openEchoes('p3', 3);
     const stoppedAt = performance.now();
     zombie.service.kill('SIGSTOP');
@@ -171,7 +171,7 @@ describe('with the embedded store', () => {
         `registered ${ms(registered, resumedAt)} and claimed ${ms(claimed, resumedAt)} after SIGCONT`,
     );
     const now = registered.fields['incarnation'];
-    assert.ok(Number(now) > Number(before), `incarnation ${String(now)} follows ${String(before)}`);
+    assert.ok(Number(now) > Number(earlier), `incarnation ${String(now)} follows ${String(earlier)}`);
     const recorded = rig.recorder.events(EVENT.claimRecorded, 'berlin/a1', resumedAt).filter(about('p2'));
     for (const line of recorded)
       assert.equal(line.fields['incarnation'], now, 'no claim of the old incarnation is recorded');

@@ -22,7 +22,7 @@ import { etcd, mvcc } from '@xylem/wire';
 const NO_BYTES = Buffer.alloc(0);
 const ZERO_KEY = key('\0');
 
-export function toKey(bytes: Buffer): Key {
+function toKey(bytes: Buffer): Key {
   return key(bytes.toString('latin1'));
 }
 
@@ -167,7 +167,7 @@ export function toWatch(message: etcd.WatchCreateRequest): WatchRequest {
   };
 }
 
-export function fromKeyValue(kv: KeyValue): mvcc.KeyValue {
+function fromKeyValue(kv: KeyValue): mvcc.KeyValue {
   const { createRevision, modRevision, version, lease } = kv;
   return { key: fromKey(kv.key), value: fromValue(kv.value), createRevision, modRevision, version, lease };
 }

@@ -141,7 +141,7 @@ function load(path: string, now: Instant): OpenedStore {
 }
 
 /** Commits to the database; the connection is its own lock. */
-export class SqliteFile implements StoreFile {
+class SqliteFile implements StoreFile {
   readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #insertWrite: StatementSync;

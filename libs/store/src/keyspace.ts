@@ -11,7 +11,7 @@ import type { Instant, KeyValue, StoreEvent, Tombstone, WriteId } from './types.
 const WRITE_OVERHEAD_BYTES = 256;
 
 /** etcd's word for "never compacted"; the first revision of a store is 1, and empty. */
-export const NEVER_COMPACTED = -1n;
+const NEVER_COMPACTED = -1n;
 const FIRST_REVISION = 1n;
 
 /** Everything a keyspace holds; a value, as cheap to make as to keep. */
