@@ -126,9 +126,17 @@ test('a port that is taken is named with the remedy', { timeout: 30_000 }, async
   const address = taken.address();
   assert.ok(address !== null && typeof address === 'object');
   const flags = await credentials(t);
-  const store = ['--store-kind=embedded', `--store-data-dir=${await folder(t)}`];
-  const own = new Registry(t, [...flags, ...store, '--store-listen=127.0.0.1:0', `--listen=127.0.0.1:${address.port}`]);
-  const embedded = new Registry(t, [...flags, ...store, `--store-listen=127.0.0.1:${address.port}`]);
+  const store = async (): Promise<readonly string[]> => [
+    '--store-kind=embedded',
+    `--store-data-dir=${await folder(t)}`,
+  ];
+  const own = new Registry(t, [
+    ...flags,
+    ...(await store()),
+    '--store-listen=127.0.0.1:0',
+    `--listen=127.0.0.1:${address.port}`,
+  ]);
+  const embedded = new Registry(t, [...flags, ...(await store()), `--store-listen=127.0.0.1:${address.port}`]);
   for (const { code, stderr } of [await own.ended, await embedded.ended]) {
     assert.equal(code, 1);
     assert.match(stderr, new RegExp(`^xylem-registry: .*127.0.0.1:${address.port}.*\n$`));
