@@ -78,7 +78,11 @@ export function assemble(
   const peers = makePeers(context);
   const dials: Dials = makeDials(context, peers, () => plane);
   const plane: TunnelPlane = makePlane(context, dials, () => link);
-  const link: Link = makeLink(context, { plane, dials, peers }, () => link);
+  // As /readyz: from the first registration on, whatever happens to the registries later.
+  const registered = (): void => {
+    if (!plane.status().draining) for (const server of Object.values(servers)) server.setServing(true);
+  };
+  const link: Link = makeLink(context, { plane, dials, peers, registered }, () => link);
   const connections = makeConnections(context);
   const relays = makeRelays(context, peers);
   const overview = new Overview({ proxy, generation: config.generation, plane, dials, link, peers });
@@ -119,9 +123,13 @@ function makePlane({ proxy, config, tuning, journal, random }: Context, dials: D
   });
 }
 
-function makeLink(context: Context, parts: Pick<Parts, 'plane' | 'dials' | 'peers'>, self: () => Link): Link {
+function makeLink(
+  context: Context,
+  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly registered: () => void },
+  self: () => Link,
+): Link {
   const { proxy, config, journal, tls, random } = context;
-  const { plane, dials, peers } = parts;
+  const { plane, dials, peers, registered } = parts;
   const { domain, registries, generation } = config;
   const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
   return new Link(
@@ -130,6 +138,7 @@ function makeLink(context: Context, parts: Pick<Parts, 'plane' | 'dials' | 'peer
       connected: (incarnation) => {
         journal.registryConnected(incarnation, self().status().registry ?? '');
         plane.registryConnected(incarnation);
+        registered();
       },
       lost: () => {
         journal.registryLost();
