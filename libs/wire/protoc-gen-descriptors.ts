@@ -75,4 +75,4 @@ response.tag(RESPONSE_FILE_CONTENT, WireType.LengthDelimited).string(moduleText(
 response.join();
 const output = response.finish();
 // Standard output is a pipe, which may take part of a write.
-for (let at = 0; at < output.length; ) at += writeSync(1, output, at);
+for (let at = 0; at < output.length;) at += writeSync(1, output, at);

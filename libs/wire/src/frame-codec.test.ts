@@ -84,7 +84,10 @@ test('reads several fields in any order as the generated codec does: the last me
 });
 
 test('keeps unknown fields of a newer peer through decode and encode', () => {
-  const encoded = Buffer.concat([generatedEncode({ kind: { $case: 'data', value: Buffer.from('x') } }), field(9, Buffer.from('new'))]);
+  const encoded = Buffer.concat([
+    generatedEncode({ kind: { $case: 'data', value: Buffer.from('x') } }),
+    field(9, Buffer.from('new')),
+  ]);
   assert.deepEqual(encodeFrame(decodeFrame(encoded)), encoded);
 });
 
