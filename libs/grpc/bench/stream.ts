@@ -4,11 +4,13 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { encodeDataFrame, RawFrameMethods } from '@xylem/wire';
 import { createChannel, createServer, handleDuplex } from '../src/index.ts';
-import type { GrpcChannel } from '../src/index.ts';
+import type { GrpcChannel, TlsMaterial, TlsSource } from '../src/index.ts';
+import { sourceOf } from '../src/testing/certificates.ts';
+import { makeWorld, SERVER_NAME } from '../src/testing/pair.ts';
 import { openSlowLink } from '../src/testing/slow-link.ts';
 
 /**
- * One stream between two processes: bulk data each way in 64 KiB frames, and small messages there and back; on loopback
+ * One mTLS stream between two processes: bulk data each way in 64 KiB frames, and small messages there and back; on loopback
  * and with 20 ms of round-trip time added by a relay in a third process. Prints one JSON line per measurement.
  *
  *   node libs/grpc/bench/stream.ts [seconds per measurement, default 2] [stream window in KiB, default 1024]
@@ -47,14 +49,14 @@ function pour(stream: Stream): () => void {
   };
 }
 
-async function serve(streamWindowBytes: number): Promise<void> {
+async function serve(streamWindowBytes: number, tls: TlsMaterial): Promise<void> {
   const carry = handleDuplex(METHOD, (call) => {
     const role = call.metadata.get('role')[0];
     if (role === 'down') call.once('cancelled', pour(call));
     if (role === 'echo') call.on('data', (bytes: Buffer) => call.write(bytes));
     else call.on('data', () => undefined);
   });
-  const server = createServer({ tls: undefined, services: [carry], streamWindowBytes });
+  const server = createServer({ tls: sourceOf(tls), services: [carry], streamWindowBytes });
   const port = await server.listen('127.0.0.1:0');
   process.send?.({ port });
 }
@@ -71,22 +73,31 @@ async function child(...args: readonly string[]): Promise<{ readonly port: numbe
   return { port: message.port, process: started };
 }
 
-async function connect(port: number, streamWindowBytes: number): Promise<GrpcChannel> {
-  const channel = createChannel({ address: `127.0.0.1:${port}`, tls: undefined, streamWindowBytes });
+async function connect(port: number, streamWindowBytes: number, tls: TlsSource): Promise<GrpcChannel> {
+  const channel = createChannel({ address: `127.0.0.1:${port}`, serverName: SERVER_NAME, tls, streamWindowBytes });
   await channel.connect();
   return channel;
 }
 
+interface Result {
+  readonly perSecond: number;
+  /** Processor time of the client's process for each of what is counted: comparable on a machine that is busy. */
+  readonly cpuMicros: number;
+}
+
 /** What is counted per second, after a second for the connection to find its pace. */
-async function rate(seconds: number, count: () => number): Promise<number> {
+async function rate(seconds: number, count: () => number): Promise<Result> {
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   const before = count();
   const started = performance.now();
+  const cpu = process.cpuUsage();
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  return ((count() - before) * 1_000) / (performance.now() - started);
+  const { user, system } = process.cpuUsage(cpu);
+  const counted = count() - before;
+  return { perSecond: (counted * 1_000) / (performance.now() - started), cpuMicros: (user + system) / counted };
 }
 
-async function down(channel: GrpcChannel, seconds: number): Promise<number> {
+async function down(channel: GrpcChannel, seconds: number): Promise<Result> {
   const call = channel.duplex(METHOD, { role: 'down' });
   let bytes = 0;
   call.on('data', (frame: Buffer) => {
@@ -98,7 +109,7 @@ async function down(channel: GrpcChannel, seconds: number): Promise<number> {
 }
 
 /** Counted where it is taken: what is under way is the same at both ends of the measurement. */
-async function up(channel: GrpcChannel, seconds: number): Promise<number> {
+async function up(channel: GrpcChannel, seconds: number): Promise<Result> {
   const call = channel.duplex(METHOD, { role: 'up' });
   let bytes = 0;
   const stop = pour({
@@ -115,7 +126,7 @@ async function up(channel: GrpcChannel, seconds: number): Promise<number> {
 }
 
 /** Small messages with 64 under way. */
-async function small(channel: GrpcChannel, seconds: number): Promise<number> {
+async function small(channel: GrpcChannel, seconds: number): Promise<Result> {
   const call = channel.duplex(METHOD, { role: 'echo' });
   const frame = encodeDataFrame(Buffer.alloc(SMALL_BYTES));
   let answers = 0;
@@ -131,20 +142,23 @@ async function small(channel: GrpcChannel, seconds: number): Promise<number> {
 
 async function measure(seconds: number, windowKib: number): Promise<void> {
   const window = windowKib * 1024;
-  const server = await child('serve', String(window));
+  const world = await makeWorld();
+  const server = await child('serve', String(window), JSON.stringify(world.serverTls.current()));
   const slow = await child('link', String(server.port));
   for (const [rttMs, port] of [
     [0, server.port],
     [RTT_MS, slow.port],
   ] as const) {
-    const channel = await connect(port, window);
+    const channel = await connect(port, window, world.clientTls);
     const results = [
-      { name: 'up', unit: 'MiB/s', value: await up(channel, seconds) },
-      { name: 'down', unit: 'MiB/s', value: await down(channel, seconds) },
-      { name: 'echo 64 B, 64 under way', unit: 'messages/s', value: await small(channel, seconds) },
+      { name: 'up', unit: 'MiB', result: await up(channel, seconds) },
+      { name: 'down', unit: 'MiB', result: await down(channel, seconds) },
+      { name: 'echo 64 B, 64 under way', unit: 'messages', result: await small(channel, seconds) },
     ];
-    for (const { name, unit, value } of results) {
-      console.log(JSON.stringify({ bench: 'grpc-stream', name, rttMs, windowKib, value: Math.round(value), unit }));
+    for (const { name, unit, result } of results) {
+      const perSecond = Math.round(result.perSecond);
+      const cpuMicros = Math.round(result.cpuMicros);
+      console.log(JSON.stringify({ bench: 'grpc-stream', name, rttMs, windowKib, unit, perSecond, cpuMicros }));
     }
     channel.close();
   }
@@ -152,7 +166,14 @@ async function measure(seconds: number, windowKib: number): Promise<void> {
   slow.process.kill();
 }
 
-const [mode, argument] = process.argv.slice(2);
-if (mode === 'serve') await serve(Number(argument));
-else if (mode === 'link') await link(Number(argument));
+function isMaterial(value: unknown): value is TlsMaterial {
+  return typeof value === 'object' && value !== null && 'ca' in value && 'cert' in value && 'key' in value;
+}
+
+const [mode, argument, material] = process.argv.slice(2);
+if (mode === 'serve') {
+  // Test credentials, made a moment ago: real keys never travel in arguments.
+  const tls: unknown = JSON.parse(material ?? '');
+  if (isMaterial(tls)) await serve(Number(argument), tls);
+} else if (mode === 'link') await link(Number(argument));
 else await measure(Number(mode ?? 2), Number(argument ?? 1024));

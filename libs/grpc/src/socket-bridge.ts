@@ -9,6 +9,9 @@ import type { Duplex } from 'node:stream';
  * connection. And a socket that nobody reads never tells that it was reset, so such a connection cannot even be lost
  * (nodejs/node#50884, #61304). Reading on breaks both. What piles up here is bounded by the windows that were granted,
  * and for a peer that ignores them by a limit.
+ *
+ * One end of a connection that reads on is enough, and the bridge costs a third of the processor time per byte, so our
+ * clients have it and our servers have a StallWatch.
  */
 
 /** Above what the windows of hundreds of streams allow; only a peer that ignores flow control gets here. */
