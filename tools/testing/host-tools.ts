@@ -16,6 +16,7 @@ export const HOST_TOOLS: readonly HostTool[] = [
   { command: 'sshd', debian: ['openssh-server'], brew: 'openssh' },
   { command: 'ssh', debian: ['openssh-client'], brew: 'openssh' },
   { command: 'curl', debian: ['curl'], brew: 'curl' },
+  { command: 'iperf3', debian: ['iperf3'], brew: 'iperf3' },
   { command: 'spin', debian: ['spin'], brew: 'spin' },
   { command: 'gcc', debian: ['gcc', 'libc6-dev'], brew: 'gcc' },
 ];
