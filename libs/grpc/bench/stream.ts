@@ -13,7 +13,7 @@ import { openSlowLink } from '../src/testing/slow-link.ts';
  * One mTLS stream between two processes: bulk data each way in 64 KiB frames, and small messages there and back; on loopback
  * and with 20 ms of round-trip time added by a relay in a third process. Prints one JSON line per measurement.
  *
- *   node libs/grpc/bench/stream.ts [seconds per measurement, default 2] [stream window in KiB, default 1024]
+ *   node libs/grpc/bench/stream.ts [seconds per measurement, default 2] [stream window in KiB, default 4096]
  */
 
 const PAYLOAD_BYTES = 65_536 - 16;
@@ -176,4 +176,4 @@ if (mode === 'serve') {
   const tls: unknown = JSON.parse(material ?? '');
   if (isMaterial(tls)) await serve(Number(argument), tls);
 } else if (mode === 'link') await link(Number(argument));
-else await measure(Number(mode ?? 2), Number(argument ?? 1024));
+else await measure(Number(mode ?? 2), Number(argument ?? 4096));
