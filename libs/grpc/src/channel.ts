@@ -13,9 +13,11 @@ import { ChannelError, StatusError } from './errors.ts';
 import { ByteCountedStream } from './message-stream.ts';
 import type { StreamCodec } from './message-stream.ts';
 import { DEFAULTS } from './options.ts';
+import { guardJsStreams } from './js-stream-guard.ts';
 
 /** See GrpcChannel. Dials at the first call or `connect()`. @throws Error when an address is malformed. */
 export function createChannel(options: ChannelOptions): GrpcChannel {
+  guardJsStreams();
   return new Channel(options);
 }
 

@@ -8,9 +8,11 @@ import { Listener } from './listener.ts';
 import { DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
 import { reflectionBindings } from './reflection.ts';
 import { Sessions } from './sessions.ts';
+import { guardJsStreams } from './js-stream-guard.ts';
 
 /** See GrpcServer. Nothing is accepted before `listen` or `inject`; health says NOT_SERVING until `setServing(true)`. */
 export function createServer(options: ServerOptions): GrpcServer {
+  guardJsStreams();
   const onFault = (fault: ServerFault): void => options.onError?.(fault);
   const handshakeTimeoutMs = options.handshakeTimeoutMs ?? DEFAULTS.handshakeTimeoutMs;
   const server = new Server(serverGrpcOptions(options));

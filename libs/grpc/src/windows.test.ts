@@ -33,12 +33,22 @@ function flood(call: ClientDuplexStream<Buffer, Buffer> | ServerDuplexStream<Buf
   for (let sent = 0; sent < bytes; sent += BLOCK.length) call.write(BLOCK);
 }
 
+const ARRIVAL_DEADLINE_MS = 20_000;
+
 /** What enters `forward` while nothing comes back: the windows that the other side has granted. */
-async function inFlight(forward: LinkDirection, back: LinkDirection, send: () => void): Promise<number> {
+async function inFlight(
+  forward: LinkDirection,
+  back: LinkDirection,
+  expected: number,
+  send: () => void,
+): Promise<number> {
   back.hold();
   const before = forward.bytes;
+  const deadline = performance.now() + ARRIVAL_DEADLINE_MS;
   send();
-  await forward.quiet();
+  // A busy machine pauses between bytes: silence counts once what is expected has come.
+  do await forward.quiet();
+  while (forward.bytes - before < expected && performance.now() < deadline);
   return forward.bytes - before;
 }
 
@@ -60,7 +70,9 @@ test('a server grants each stream the window it was configured with, and all of 
   const link = await slowLink(t, port);
   const channel = await plainChannel(t, link.address);
   const calls = [await ready(channel), await ready(channel), await ready(channel)];
-  const bytes = await inFlight(link.toServer, link.toClient, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  const bytes = await inFlight(link.toServer, link.toClient, 2.9 * MIB, () =>
+    calls.forEach((call) => flood(call, 2 * MIB)),
+  );
   assert.ok(bytes > 2.9 * MIB && bytes < 3 * MIB * FRAMING, `${bytes} bytes in flight on three streams`);
 });
 
@@ -74,7 +86,9 @@ test('a client grants each stream the window it was configured with, and all of 
   const link = await slowLink(t, port);
   const channel = await plainChannel(t, link.address, MIB);
   for (let open = 0; open < 3; open += 1) await ready(channel);
-  const bytes = await inFlight(link.toClient, link.toServer, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  const bytes = await inFlight(link.toClient, link.toServer, 2.9 * MIB, () =>
+    calls.forEach((call) => flood(call, 2 * MIB)),
+  );
   assert.ok(bytes > 2.9 * MIB && bytes < 3 * MIB * FRAMING, `${bytes} bytes in flight on three streams`);
 });
 
@@ -83,13 +97,13 @@ test('a lone stream gets a large window, many streams get small ones', async (t)
   const link = await slowLink(t, port);
   const channel = await plainChannel(t, link.address);
   const lone = await ready(channel);
-  const alone = await inFlight(link.toServer, link.toClient, () => flood(lone, 6 * MIB));
+  const alone = await inFlight(link.toServer, link.toClient, 3.9 * MIB, () => flood(lone, 6 * MIB));
   assert.ok(alone > 3.9 * MIB && alone < 4 * MIB * FRAMING, `${alone} bytes in flight on a lone stream`);
   link.toClient.release();
   await link.toServer.quiet();
   const many: ClientDuplexStream<Buffer, Buffer>[] = [];
   for (let open = 0; open < 80; open += 1) many.push(await ready(channel));
-  const crowd = await inFlight(link.toServer, link.toClient, () => many.forEach((call) => flood(call, MIB)));
+  const crowd = await inFlight(link.toServer, link.toClient, 19 * MIB, () => many.forEach((call) => flood(call, MIB)));
   assert.ok(crowd > 19 * MIB && crowd < 20 * MIB * FRAMING, `${crowd} bytes in flight on 80 streams`);
 });
 
@@ -123,7 +137,7 @@ test('an unpatched grpc-js server keeps 65,535 bytes for everything: a sixteenth
   const link = await slowLink(t, await bound.promise);
   const channel = await plainChannel(t, link.address);
   const calls = [await ready(channel), await ready(channel), await ready(channel)];
-  const bytes = await inFlight(link.toServer, link.toClient, () => calls.forEach((call) => flood(call, 2 * MIB)));
+  const bytes = await inFlight(link.toServer, link.toClient, 0, () => calls.forEach((call) => flood(call, 2 * MIB)));
   assert.ok(bytes <= 65_535 * FRAMING, `${bytes} bytes in flight: upstream has changed, the patch may be superfluous`);
 });
 
