@@ -116,9 +116,9 @@ describe('OpenSSH', () => {
       [here, `web.berlin:${there}`, 'up'],
       [`web.berlin:${there}`, back, 'down'],
     ] as const) {
-      const before = performance.now();
+      const earlier = performance.now();
       await output('scp', ['-q', '-F', config(), from, to]);
-      context.diagnostic(`${what} ${megabytesPerSecond(FILE_BYTES, performance.now() - before)}`);
+      context.diagnostic(`${what} ${megabytesPerSecond(FILE_BYTES, performance.now() - earlier)}`);
     }
     assert.equal(await sha256(there), expected);
     assert.equal(await sha256(back), expected);
