@@ -100,6 +100,8 @@ export class Listener {
   /** See GrpcServer.inject. */
   inject(connection: Duplex, source: string | undefined): void {
     const { tls } = this.#options;
+    // HTTP/2 has no half-closed connections: the other end's FIN is its end, not something to wait behind for a silent peer.
+    connection.allowHalfOpen = false;
     if (connection instanceof Socket && source === undefined) {
       this.#server.emit('connection', connection);
     } else if (tls === undefined) {
