@@ -6,7 +6,6 @@ import type { ServerFault, StreamPeer, TlsSource } from './api.ts';
 import { TCP_KEEPALIVE } from './options.ts';
 import { addressOf, peerOf } from './peer.ts';
 import { SocketBridge } from './socket-bridge.ts';
-import { StallWatch } from './stall-watch.ts';
 import { createTlsServer, renewTlsServer } from './tls.ts';
 
 export interface ListenerOptions {
@@ -29,7 +28,6 @@ export class Listener {
   readonly #stopRenewal: () => void;
   /** Raw connections, for `close` to end those that are still in their handshake. */
   readonly #open = new Set<Duplex>();
-  readonly #watch = new StallWatch();
   #stopped = false;
 
   constructor(options: ListenerOptions) {
@@ -75,8 +73,7 @@ export class Listener {
       connection.destroy();
       return;
     }
-    const watched = connection instanceof Socket && this.#watch.add(connection);
-    this.#options.onConnection(watched ? connection : new SocketBridge(connection), peerOf(connection, address));
+    this.#options.onConnection(new SocketBridge(connection), peerOf(connection, address));
   }
 
   /** See GrpcServer.listen. */

@@ -10,8 +10,8 @@ import type { Duplex } from 'node:stream';
  * (nodejs/node#50884, #61304). Reading on breaks both. What piles up here is bounded by the windows that were granted,
  * and for a peer that ignores them by a limit.
  *
- * One end of a connection that reads on is enough, and the bridge costs a third of the processor time per byte, so our
- * clients have it and our servers have a StallWatch.
+ * It costs a third of the processor time per byte. Servers have it as well as clients: without it a FIN that comes while
+ * HTTP/2 reads natively is heard of only when a PING goes unanswered.
  */
 
 /** Above what the windows of hundreds of streams allow; only a peer that ignores flow control gets here. */

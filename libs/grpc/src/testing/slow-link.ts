@@ -62,10 +62,6 @@ export interface SlowLink {
   readonly address: string;
   readonly toServer: LinkDirection;
   readonly toClient: LinkDirection;
-  /** Reads nothing more from either side, so that their writes get stuck. */
-  stop(): void;
-  /** Breaks every connection with a TCP reset. */
-  reset(): void;
   close(): void;
 }
 
@@ -89,12 +85,6 @@ export async function openSlowLink(port: number, delayMs: number): Promise<SlowL
     address: `127.0.0.1:${bound.port}`,
     toServer,
     toClient,
-    stop: () => {
-      for (const socket of sockets) socket.pause();
-    },
-    reset: () => {
-      for (const socket of sockets) socket.resetAndDestroy();
-    },
     close: () => {
       server.close();
       for (const socket of sockets) socket.destroy();
