@@ -116,9 +116,12 @@ function report(context: TestContext, times: ReadonlyMap<string, number>, since:
 
 /** A user reaches every leaf cluster through every live root proxy. */
 async function everyoneServes(): Promise<void> {
-  for (const { addresses } of live.values()) {
+  for (const { id, addresses } of live.values()) {
     for (const { leaf } of CASES) {
-      const connection = await EchoConnection.open(addresses.frontDoor, `echo.${leaf}:${ECHO_PORT}`);
+      const opening = EchoConnection.open(addresses.frontDoor, `echo.${leaf}:${ECHO_PORT}`);
+      const connection = await opening.catch((cause: unknown) => {
+        throw new Error(`echo.${leaf} through ${id}`, { cause });
+      });
       await connection.exchange();
       connection.close();
     }
