@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { after, before, describe, test } from 'node:test';
 import { EVENT } from '@xylem/telemetry';
+import { z } from 'zod';
 import { openConnect } from '../src/check/connect.ts';
 import { CLOSED_PORT, DOMAIN, LEAVES } from '../src/layout.ts';
 import { RunningDemo, output, run } from './support/running-demo.ts';
@@ -18,6 +19,7 @@ const DEADLINE_MS = 20_000;
 const FILE_BYTES = 100_000_000;
 const IPERF_SECONDS = 2;
 const IPERF_BYTES_MIN = 10_000_000;
+const iperfReport = z.object({ end: z.object({ sum_received: z.object({ bytes: z.number(), seconds: z.number() }) }) });
 
 let demo: RunningDemo;
 
@@ -131,41 +133,36 @@ describe('OpenSSH', () => {
   });
 });
 
-test('iperf3 measures both directions through the tunnel', async (context) => {
-  // Port 81 of web is in the agents' lists, and nothing listens there until now.
-  const address = closedAddress('tokyo-a1');
-  const server = spawn('iperf3', ['-s', '-B', '127.0.0.1', '-p', address.split(':')[1] ?? '', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const forwarder = createServer({ allowHalfOpen: true }, (local) => void forward(local, `web.tokyo:${CLOSED_PORT}`));
-  try {
-    await once(server.stdout, 'data', { signal: AbortSignal.timeout(DEADLINE_MS) });
-    forwarder.listen(0, '127.0.0.1');
-    await once(forwarder, 'listening');
-    const { port } = forwarder.address() as AddressInfo;
-    for (const [direction, more] of [
-      ['user to node', []],
-      ['node to user', ['-R']],
-    ] as const) {
+for (const [direction, more] of [
+  ['user to node', []],
+  ['node to user', ['-R']],
+] as const) {
+  test(`iperf3 measures ${direction} through the tunnel`, async (context) => {
+    // Port 81 of web is in the agents' lists, and nothing listens there until now.
+    const bind = ['-B', '127.0.0.1', '-p', closedAddress('tokyo-a1').split(':')[1] ?? ''];
+    const server = spawn('iperf3', ['-s', '-1', ...bind, '--forceflush'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const forwarder = createServer({ allowHalfOpen: true }, (local) => void forward(local, `web.tokyo:${CLOSED_PORT}`));
+    try {
+      await once(server.stdout, 'data', { signal: AbortSignal.timeout(DEADLINE_MS) });
+      forwarder.listen(0, '127.0.0.1');
+      await once(forwarder, 'listening');
+      const { port } = forwarder.address() as AddressInfo;
       const args = ['-c', '127.0.0.1', '-p', String(port), '-t', String(IPERF_SECONDS), '-J', ...more];
-      const report: unknown = JSON.parse(await output('iperf3', args));
-      context.diagnostic(`${direction}: ${megabytesPerSecond(receivedBytes(report), receivedMs(report))}`);
-      assert.ok(receivedBytes(report) >= IPERF_BYTES_MIN);
+      const report = await output('iperf3', args);
+      const { bytes, seconds } = received(report);
+      assert.ok(bytes >= IPERF_BYTES_MIN, report);
+      context.diagnostic(megabytesPerSecond(bytes, 1_000 * seconds));
+    } finally {
+      forwarder.close();
+      server.kill('SIGKILL');
     }
-  } finally {
-    forwarder.close();
-    server.kill('SIGKILL');
-  }
-});
+  });
+}
 
 /** iperf3's own summary of what its receiving end got. */
-function received(report: unknown, key: 'bytes' | 'seconds'): number {
-  const at = (value: unknown, name: string): unknown =>
-    typeof value === 'object' && value !== null ? Object.entries(value).find(([own]) => own === name)?.[1] : undefined;
-  return Number(at(at(at(report, 'end'), 'sum_received'), key));
+function received(report: string): { readonly bytes: number; readonly seconds: number } {
+  return iperfReport.parse(JSON.parse(report)).end.sum_received;
 }
-const receivedBytes = (report: unknown): number => received(report, 'bytes');
-const receivedMs = (report: unknown): number => received(report, 'seconds') * 1_000;
 
 async function forward(local: Socket, authority: string): Promise<void> {
   local.on('error', () => local.destroy());
