@@ -9,11 +9,13 @@ import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { StatusError } from '@xylem/grpc';
 import { access } from '@xylem/wire';
 import { StandInRootProxy } from './testing/root-proxy.ts';
 
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
-const LIMIT = { timeout: 30_000 };
+/** For the whole suite: some fifty processes, one after the other. */
+const LIMIT = { timeout: 120_000 };
 
 interface Ended {
   readonly status: number | null;
@@ -150,7 +152,7 @@ describe('xylem', LIMIT, () => {
       ['refused', 69, /refused the connection: port 81/],
       ['denied', 77, /may not be dialled/],
       ['timed-out', 75, /did not answer in time/],
-      ['no-such-leaf', 68, /belongs to no known leaf cluster/],
+      ['no-such-leaf', 68, /belongs to no known leaf cluster: .*; see: xylem ls\n$/],
       ['leaf-offline', 69, /no agent of its leaf cluster is attached/],
     ] as const) {
       proxy.answers.set('web.berlin', { outcome, detail: 'port 81\u001b[2J' });
@@ -178,7 +180,7 @@ describe('xylem', LIMIT, () => {
     const cases = [
       [['connect', 'web'], /it must have two; write <node>\.<leaf>:<port>/],
       [['connect', 'web.berlin:0'], /is not a port: 1 to 65535/],
-      [['statsu'], /unknown command 'statsu'\n\(Did you mean status\?\)/],
+      [['statsu'], /^xylem: unknown command 'statsu'\n\(Did you mean status\?\)\n+Try: xylem --help\n$/],
       [['status', '--josn'], /unknown option '--josn'/],
       [['status', '--timeout-ms', 'soon'], /timeoutMs {2}must be a number, not "soon" \(--timeout-ms\)/],
       [['pki', 'issue', 'proxy', 'P1', '--dir', 'x', '--out', 'y'], /"P1" is not a name; use 1 to 63 of a-z 0-9 -/],
@@ -234,6 +236,18 @@ describe('xylem', LIMIT, () => {
     assert.deepEqual([json.complete, json.stamp], [true, { epoch: '2', revision: '1152921504606846976' }]);
   });
 
+  it('says what to do when the root proxy refuses, or serves something else on that port', async () => {
+    proxy.refusal = new StatusError(7, 'agent berlin/a1 may not call');
+    const denied = await run([...settings(), 'status']);
+    assert.equal(denied.status, 77);
+    assert.match(denied.err, /^xylem: .*PERMISSION_DENIED: .*; use a user's certificate: xylem pki issue user\n$/);
+    proxy.refusal = new StatusError(12, 'no such method');
+    const elsewhere = await run([...settings(), 'doctor']);
+    proxy.refusal = undefined;
+    assert.equal(elsewhere.status, 1);
+    assert.match(elsewhere.out, /UNIMPLEMENTED: .*; users are served on another port \(access\.listen, 7202\)\n$/);
+  });
+
   it('ls shows one line per node', async () => {
     proxy.nodes = access.ListNodesResponse.fromPartial({
       leaves: [
@@ -243,7 +257,8 @@ describe('xylem', LIMIT, () => {
     });
     assert.equal((await run([...settings(), 'ls'])).out, 'NODE        PORTS\ndb.tokyo    5432\nweb.berlin  22 80\n');
     proxy.nodes = access.ListNodesResponse.fromPartial({});
-    assert.match((await run([...settings(), 'ls', 'berlin'])).out, /^no nodes: /);
+    assert.match((await run([...settings(), 'ls', 'berlin'])).out, /^no nodes in berlin: /);
+    assert.match((await run([...settings(), 'ls'])).out, /^no nodes: /);
   });
 
   it('pki makes an authority and certificates that root proxies accept, and replaces nothing unasked', async () => {
@@ -251,12 +266,17 @@ describe('xylem', LIMIT, () => {
     const made = await run(['pki', 'init', '--dir', ca]);
     assert.deepEqual([made.status, made.err], [0, '']);
     assert.equal(statSync(join(ca, 'ca.key')).mode & 0o777, 0o600);
-    assert.match((await run(['pki', 'init', '--dir', ca])).err, /already holds an authority/);
+    assert.match(
+      (await run(['pki', 'init', '--dir', ca])).err,
+      /already holds an authority; use it, or choose another --dir/,
+    );
     const issue = ['pki', 'issue', 'agent', 'berlin/a1', '--dir', ca, '--out', out, '--ttl', '1h'];
     assert.match((await run(issue)).out, /^agent berlin\/a1 in .*issued, valid until 20/);
     assert.equal(statSync(join(out, 'key.pem')).mode & 0o777, 0o600);
     assert.match((await run(issue)).err, /key\.pem exists; choose another --out, or add --force/);
     assert.equal((await run([...issue, '--force'])).status, 0);
+    const nowhere = ['pki', 'issue', 'user', 'ann', '--dir', join(directory, 'none'), '--out', join(directory, 'x')];
+    assert.match((await run(nowhere)).err, /none holds no authority; make one with: xylem pki init --dir .*none\n$/);
     assert.match(
       (await run(['pki', 'issue', 'user', 'ann', '--dir', out, '--out', join(directory, 'x')])).err,
       /ca\.key: cannot be read: no such file/,

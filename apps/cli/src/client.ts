@@ -3,9 +3,14 @@ import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource } from '@xylem/identity';
 import type { FileTlsSource, TlsFiles } from '@xylem/identity';
+import { printable } from '@xylem/matrix';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { ClientConfig } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
+
+/** gRPC's codes. Whoever dials the port of another plane finds no method of ours there. */
+const PERMISSION_DENIED = 7;
+const UNIMPLEMENTED = 12;
 
 /** The three files of an identity folder. */
 export function identityFiles(directory: string): TlsFiles {
@@ -49,12 +54,20 @@ export async function withRootProxy<T>(config: ClientConfig, run: (channel: Grpc
   }
 }
 
+/** One line for a person: the answer, and what to do where the port or the certificate is the wrong one. */
+export function statusText(error: StatusError): string {
+  const text = printable(error.message);
+  if (error.code === UNIMPLEMENTED) return `${text}; users are served on another port (access.listen, 7202)`;
+  return error.code === PERMISSION_DENIED ? `${text}; use a user's certificate: xylem pki issue user` : text;
+}
+
 function explained(error: unknown): unknown {
   if (error instanceof ChannelError) {
     return new CommandError(STATUS.unavailable, `${error.message}; try: xylem doctor`, { cause: error });
   }
   if (error instanceof StatusError) {
-    return new CommandError(STATUS.failed, `the root proxy answered ${error.message}`, { cause: error });
+    const status = error.code === PERMISSION_DENIED ? STATUS.denied : STATUS.failed;
+    return new CommandError(status, `the root proxy answered ${statusText(error)}`, { cause: error });
   }
   return error;
 }

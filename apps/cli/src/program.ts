@@ -38,6 +38,8 @@ export function createProgram(terminal: Terminal): Command {
     .helpOption('-h, --help', 'print this')
     .helpCommand(false)
     .showSuggestionAfterError()
+    .showHelpAfterError('Try: xylem --help')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'xylem: ')) })
     .addHelpText('after', EXAMPLES)
     .exitOverride();
   addAccessCommands(program, terminal);

@@ -1,6 +1,6 @@
 import { defaultLeafConfig } from '@xylem/discovery';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
-import { describeIdentity, fileTlsSource, parseIdentity } from '@xylem/identity';
+import { describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
@@ -102,6 +102,9 @@ function makeAgent(
   );
 }
 
+const UNTRUSTED =
+  'tls.cert was not signed by an authority in tls.ca: root proxies that trust the same close the connection';
+
 function openTls(config: AgentConfig, telemetry: Telemetry): FileTlsSource {
   const source = fileTlsSource(config.tls, {
     onProblem: (problem) => {
@@ -115,9 +118,14 @@ function openTls(config: AgentConfig, telemetry: Telemetry): FileTlsSource {
   });
   telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / 1_000);
   const problem = identityProblem(source.current().cert, config);
-  if (problem === undefined) return source;
-  source.close();
-  throw new OperatingError(problem);
+  if (problem !== undefined) {
+    source.close();
+    throw new OperatingError(problem);
+  }
+  if (!isSignedByOwn(source.current())) {
+    telemetry.log.warn(EVENT.tlsUntrusted, { cert: config.tls.cert, ca: config.tls.ca, detail: UNTRUSTED });
+  }
+  return source;
 }
 
 /** The root proxies refuse an agent that names somebody else: better said here, with the remedy. */

@@ -3,7 +3,7 @@ import { startEtcdServer } from '@xylem/etcd-server';
 import type { EtcdServer } from '@xylem/etcd-server';
 import { createServer } from '@xylem/grpc';
 import type { ServerFault, TlsSource } from '@xylem/grpc';
-import { fileTlsSource } from '@xylem/identity';
+import { fileTlsSource, isSignedByOwn } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig, RegistryStatus } from '@xylem/membership';
 import type { RunningService } from '@xylem/service';
@@ -114,6 +114,9 @@ function openTelemetry(settings: RegistrySettings): Telemetry {
   });
 }
 
+const UNTRUSTED =
+  'tls.cert was not signed by an authority in tls.ca: root proxies that trust the same close the connection';
+
 function openTls(settings: RegistrySettings, telemetry: Telemetry, closers: Closer[]): TlsSource {
   const source = fileTlsSource(settings.tls, {
     onProblem: (problem) => telemetry.log.warn(EVENT.tlsReloadFailed, { detail: problem.message }),
@@ -121,6 +124,9 @@ function openTls(settings: RegistrySettings, telemetry: Telemetry, closers: Clos
   });
   telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / MS_PER_SECOND);
   closers.push(() => source.close());
+  if (!isSignedByOwn(source.current())) {
+    telemetry.log.warn(EVENT.tlsUntrusted, { cert: settings.tls.cert, ca: settings.tls.ca, detail: UNTRUSTED });
+  }
   return source;
 }
 

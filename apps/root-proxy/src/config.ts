@@ -1,4 +1,3 @@
-import { isName } from '@xylem/discovery';
 import { address, commonKeys, durationMs, listenAddress, loadConfig, name, parseHostPort } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
@@ -26,9 +25,7 @@ function plane(options: { readonly listen: string; readonly example: string; rea
 /** docs/ARCHITECTURE.md, "Listeners and configuration". */
 const schema = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
-  id: name()
-    .refine(isName, { error: 'a root proxy name does not start or end with "-"', abort: true })
-    .describe('own name, unique among root proxies; the certificate must say the same'),
+  id: name().describe('own name, unique among root proxies; the certificate must say the same'),
   registries: z
     .array(address({ example: 'registry:7100' }))
     .min(1)

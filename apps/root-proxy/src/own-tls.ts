@@ -1,10 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { describeIdentity, fileTlsSource, parseIdentity } from '@xylem/identity';
+import { describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import { EVENT, METRIC } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import type { ProxyConfig } from './config.ts';
+
+const UNTRUSTED = 'tls.cert was not signed by an authority in tls.ca: whoever trusts the same closes the connection';
 
 /** Opens the configured credentials and keeps them current. Throws an OperatingError when they cannot serve this proxy. */
 export function openTls(config: ProxyConfig, telemetry: Telemetry): FileTlsSource {
@@ -21,9 +23,13 @@ export function openTls(config: ProxyConfig, telemetry: Telemetry): FileTlsSourc
   });
   metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / 1_000);
   const problem = identityProblem(source.current().cert, config);
-  if (problem === undefined) return source;
-  source.close();
-  throw new OperatingError(problem);
+  if (problem !== undefined) {
+    source.close();
+    throw new OperatingError(problem);
+  }
+  if (!isSignedByOwn(source.current()))
+    log.warn(EVENT.tlsUntrusted, { cert: config.tls.cert, ca: config.tls.ca, detail: UNTRUSTED });
+  return source;
 }
 
 /** Everybody would refuse a proxy whose certificate names somebody else: better said here, with the remedy. */

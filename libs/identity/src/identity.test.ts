@@ -7,7 +7,7 @@ import type { Identity } from './identity.ts';
 import { Secret } from './secret.ts';
 
 const DOMAIN = 'xylem.internal';
-const name = fc.stringMatching(/^[a-z0-9-]{1,63}$/);
+const name = fc.stringMatching(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/);
 const user = fc.stringMatching(/^[a-z0-9._@-]{1,128}$/).filter((text) => text !== '.' && text !== '..');
 const identity: fc.Arbitrary<Identity> = fc.oneof(
   fc.record({ kind: fc.constant('agent' as const), leaf: name, agent: name }, { noNullPrototype: true }),

@@ -11,13 +11,13 @@ export interface IdentityProblem {
   readonly detail: string;
 }
 
-const NAME = /^[a-z0-9-]{1,63}$/;
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const USER_NAME = /^[a-z0-9._@-]{1,128}$/;
 /** RFC 1035 labels in lower case; the greatest length of a DNS name is 253. */
 const DOMAIN = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const QUOTED_LENGTH_MAX = 120;
 
-/** `[a-z0-9-]{1,63}`: leaf clusters, agents, proxies, registries, nodes. */
+/** 1 to 63 of `[a-z0-9-]`, not starting or ending with `-`: leaf clusters, agents, proxies, registries, nodes. */
 export function isName(text: string): boolean {
   return NAME.test(text);
 }
@@ -93,7 +93,7 @@ export function describeIdentity(identity: Identity): string {
 
 function checked(what: string, name: string): string {
   if (isName(name)) return name;
-  throw new RangeError(`${what} ${quote(name)} is not a name: use 1 to 63 of a-z 0-9 -`);
+  throw new RangeError(`${what} ${quote(name)} is not a name: use 1 to 63 of a-z 0-9 -, with no - at the ends`);
 }
 
 function problem(detail: string): IdentityProblem {

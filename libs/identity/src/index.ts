@@ -11,5 +11,5 @@ export {
   writeKeyFile,
 } from './key-file.ts';
 export { Secret } from './secret.ts';
-export { fileTlsSource, memoryTlsSource } from './tls-source.ts';
+export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';

@@ -6,7 +6,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { createAuthority } from './authority.ts';
 import type { Authority, IssuedCertificate } from './authority.ts';
 import { writeCertificateFile, writeKeyFile } from './key-file.ts';
-import { fileTlsSource, memoryTlsSource } from './tls-source.ts';
+import { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 import type { TlsMaterial } from './tls-source.ts';
 
 const IDENTITY = { kind: 'proxy', proxy: 'p1' } as const;
@@ -92,6 +92,13 @@ describe('tls source', () => {
     assert.throws(() => fileTlsSource(files), /key\.pem: is not an unencrypted private key in PEM/);
     rmSync(files.key);
     assert.throws(() => fileTlsSource(files), /key\.pem: cannot be read: no such file or directory/);
+  });
+
+  it('knows whether the own certificate is of an authority that is trusted', async () => {
+    const stranger = (await createAuthority({ domain: 'xylem.internal' })).ca;
+    assert.equal(isSignedByOwn({ ca: first.ca, cert: first.cert }), true);
+    assert.equal(isSignedByOwn({ ca: `${stranger}\n${first.ca}`, cert: first.cert }), true);
+    assert.equal(isSignedByOwn({ ca: stranger, cert: first.cert }), false);
   });
 
   it('does not call a listener that has stopped listening', () => {

@@ -109,6 +109,21 @@ export function fileTlsSource(files: TlsFiles, options: FileTlsOptions = {}): Fi
   };
 }
 
+/**
+ * Whether an authority in `ca` signed a certificate in `cert`. Where none did, everybody who trusts the same authorities
+ * refuses this process, and says no more than that the connection was closed.
+ */
+export function isSignedByOwn({ ca, cert }: Pick<TlsMaterial, 'ca' | 'cert'>): boolean {
+  const authorities = certificatesIn(ca);
+  return certificatesIn(cert).some((certificate) => authorities.some(({ publicKey }) => certificate.verify(publicKey)));
+}
+
+function certificatesIn(text: string): X509Certificate[] {
+  return (text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map(
+    (pem) => new X509Certificate(pem),
+  );
+}
+
 interface Loaded {
   readonly material: TlsMaterial;
   readonly notAfterMs: number;

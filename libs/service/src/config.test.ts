@@ -101,7 +101,7 @@ describe('configuration', () => {
       'XYLEM_REGISTRYS|is not known; did you mean XYLEM_REGISTRIES?|environment',
       'drain.deadlineMs|must be a number, not "soon"|--drain-deadline-ms',
       'foo|is not known; remove it|test.yaml:4',
-      'id|"Bad_Name" is not a name; use 1 to 63 of a-z 0-9 -|--id',
+      'id|"Bad_Name" is not a name; use 1 to 63 of a-z 0-9 -, with no - at the ends|--id',
       'log.level|must be one of debug, info, warn, error, not "loud"|XYLEM_LOG_LEVEL',
       'nodes[0].ports|is missing|test.yaml:5',
       'nodes[0].port|is not known; remove it|test.yaml:5',
@@ -130,6 +130,17 @@ describe('configuration', () => {
       problems(load([], {}, 'tunnel: 3')).join('\n'),
       /tunnel\|holds keys, such as tunnel\.listen\|test\.yaml:1/,
     );
+  });
+
+  it('does not call the keys of a file missing that could not be read', () => {
+    const missing = '/no/file|does not exist; check the path|--config';
+    assert.deepEqual(problems(load(['--config', '/no/file'])), [missing]);
+    assert.deepEqual(problems(load(['--config', '/no/file', '--id=-p'])), [
+      missing,
+      'id|"-p" is not a name; use 1 to 63 of a-z 0-9 -, with no - at the ends|--id',
+    ]);
+    assert.deepEqual(problems(load(['--config'])), ['--config|needs a value: --config VALUE|command line']);
+    assert.ok(problems(load([], {}, 'a: [1\nb: }')).every((line) => line.startsWith('test.yaml|is not valid YAML')));
   });
 
   it('says when a flag lacks its value', () => {

@@ -35,6 +35,7 @@ export type ConfigOutcome<Config> =
   | { readonly kind: 'invalid'; readonly text: string; readonly problems: readonly ConfigProblem[] };
 
 const CONFIG_VARIABLE = 'XYLEM_CONFIG';
+const CONFIG_FLAG = '--config';
 const QUOTED_LENGTH_MAX = 80;
 
 /**
@@ -50,12 +51,18 @@ export function loadConfig<Schema extends z.ZodType>(
   if (flags.help) return { kind: 'shown', text: helpText(spec, keys) };
   if (flags.version) return { kind: 'shown', text: `${spec.service} ${spec.version}\n` };
   const environment = readEnvironment(input.env, keys, [CONFIG_VARIABLE]);
-  const file = readFile(flags.config ?? input.env[CONFIG_VARIABLE], input.readFile ?? readText, keys);
+  const path = flags.config ?? input.env[CONFIG_VARIABLE];
+  const file = readFile(path, input.readFile ?? readText, keys);
 
   const layer: Layer = new Map([...file.layer, ...environment.layer, ...flags.layer]);
   const parsed = spec.schema.safeParse(nest(layer, keys));
   const problems = [...file.problems, ...environment.problems, ...flags.problems];
-  if (!parsed.success) problems.push(...parsed.error.issues.flatMap((issue) => fromIssue(issue, layer, keys)));
+  if (!parsed.success) {
+    // All keys of a file that could not be read are missing: saying so would hide the one line that matters.
+    const unread = problems.some(({ key }) => key === path || key === CONFIG_FLAG);
+    const found = parsed.error.issues.flatMap((issue) => fromIssue(issue, layer, keys));
+    problems.push(...found.filter(({ source }) => !unread || source !== ''));
+  }
   if (parsed.success && problems.length === 0) {
     return { kind: 'loaded', config: parsed.data, exitOnStdinEnd: flags.exitOnStdinEnd };
   }
@@ -75,7 +82,7 @@ function readFile(path: string | undefined, read: (path: string) => string, keys
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     const why =
       code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'cannot be read by this user' : 'cannot be read';
-    return { layer: new Map(), problems: [{ key: path, source: '--config', detail: `${why}; check the path` }] };
+    return { layer: new Map(), problems: [{ key: path, source: CONFIG_FLAG, detail: `${why}; check the path` }] };
   }
   return readYaml(text, path, keys);
 }

@@ -41,11 +41,12 @@ export function listenAddress(example: string) {
   return address({ example, allowPortZero: true });
 }
 
-/** `[a-z0-9-]{1,63}`: leaf clusters, agents, proxies, registries, nodes. */
+/** 1 to 63 of `[a-z0-9-]`, not starting or ending with `-`: leaf clusters, agents, proxies, registries, nodes. */
 export function name() {
   return z.string().superRefine((text, context) => {
-    if (!/^[a-z0-9-]{1,63}$/.test(text)) {
-      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not a name; use 1 to 63 of a-z 0-9 -` });
+    if (!/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text)) {
+      const remedy = 'use 1 to 63 of a-z 0-9 -, with no - at the ends';
+      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)} is not a name; ${remedy}` });
     }
   });
 }

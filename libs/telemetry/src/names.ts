@@ -157,6 +157,7 @@ export const EVENT = {
   serviceStopped: 'service.stopped',
   tlsReloaded: 'tls.reloaded',
   tlsReloadFailed: 'tls.reload_failed',
+  tlsUntrusted: 'tls.untrusted',
   // Discovery, leaf agent.
   proxyFound: 'discovery.proxy_found',
   proxyGone: 'discovery.proxy_gone',

@@ -32,7 +32,8 @@ export async function connectTo(config: ClientConfig, target: Authority, socket:
     const detail = end.detail === '' ? '' : `: ${printable(end.detail)}`;
     if (end.kind === 'not-connected') {
       const outcome = end.outcome ?? 'tunnel-lost';
-      throw new CommandError(statusOf(outcome), `${name} ${OUTCOME_TEXT[outcome]}${detail}`);
+      const hint = statusOf(outcome) === STATUS.noHost ? '; see: xylem ls' : '';
+      throw new CommandError(statusOf(outcome), `${name} ${OUTCOME_TEXT[outcome]}${detail}${hint}`);
     }
     if (end.reason === 'cancelled' && process.exitCode !== undefined) return;
     if (end.kind === 'reset') {

@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { AccessService } from '@xylem/wire';
 import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
-import { KeyFileError, describeIdentity, fileTlsSource, parseIdentity } from '@xylem/identity';
+import { KeyFileError, describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
 import { buildMatrix, duration, printable } from '@xylem/matrix';
 import type { Matrix } from '@xylem/matrix';
-import { identityFiles } from '../client.ts';
+import { identityFiles, statusText } from '../client.ts';
 import type { ClientConfig } from '../config.ts';
 
 /** One line of `xylem doctor`. */
@@ -58,9 +58,9 @@ function checkIdentity(
     found({ state, what: 'identity', text: `${describeIdentity(identity)} in ${config.identityDir}${note}` });
   }
   found(checkValidity(certificate, now));
-  const authority = new X509Certificate(tls.current().ca);
-  if (!certificate.verify(authority.publicKey)) {
-    found({ state: 'fail', what: 'identity', text: 'cert.pem was not signed by the authority in ca.pem beside it' });
+  if (!isSignedByOwn(tls.current())) {
+    const text = 'cert.pem was not signed by the authority in ca.pem beside it; take both from one xylem pki issue';
+    found({ state: 'fail', what: 'identity', text });
   }
   return tls;
 }
@@ -93,14 +93,20 @@ async function checkRoot(
     return matrix;
   } catch (error) {
     if (error instanceof ChannelError)
-      found({ state: 'fail', what, text: `${error.stage}: ${printable(error.detail)}` });
+      found({ state: 'fail', what, text: `${error.stage}: ${printable(error.detail)}${tlsRemedy(error, config)}` });
     else if (error instanceof StatusError)
-      found({ state: 'fail', what, text: `connected, but it answers ${printable(error.message)}` });
+      found({ state: 'fail', what, text: `connected, but it answers ${statusText(error)}` });
     else throw error;
     return undefined;
   } finally {
     channel.close();
   }
+}
+
+/** Whatever TLS says, it is one of these two: the wrong authority, or not the port for users. */
+function tlsRemedy(error: ChannelError, { identityDir }: ClientConfig): string {
+  if (error.stage !== 'tls') return '';
+  return `; is ${identityFiles(identityDir).ca} the root cluster's, and this its port for users (access.listen, 7202)?`;
 }
 
 function checkMesh(matrix: Matrix, found: (finding: Finding) => void): void {

@@ -12,7 +12,7 @@ export interface ListOptions {
 /** The text of `xylem ls`: one line per address that can be dialled. */
 export async function listNodes(channel: GrpcChannel, deadlineMs: number, options: ListOptions): Promise<string> {
   const response = await channel.unary(AccessService.listNodes, { leaf: options.leaf }, deadlineMs);
-  return options.json ? listJson(response) : listText(response);
+  return options.json ? listJson(response) : listText(response, options.leaf);
 }
 
 function listJson(response: access.ListNodesResponse): string {
@@ -23,10 +23,14 @@ function listJson(response: access.ListNodesResponse): string {
   return `${JSON.stringify({ leaves }, null, 2)}\n`;
 }
 
-function listText(response: access.ListNodesResponse): string {
+function listText(response: access.ListNodesResponse, wanted: string): string {
   const rows = response.leaves
     .flatMap(({ leaf, nodes }) => nodes.map(({ name, ports }) => [printable(`${name}.${leaf}`), ports.join(' ')]))
     .toSorted(([a = ''], [b = '']) => a.localeCompare(b, 'en', { numeric: true }));
-  if (rows.length === 0) return 'no nodes: no agent is attached, or none has nodes configured\n';
+  if (rows.length === 0) {
+    return wanted === ''
+      ? 'no nodes: no agent is attached\n'
+      : `no nodes in ${printable(wanted)}: no agent of such a leaf cluster is attached\n`;
+  }
   return `${table([['NODE', 'PORTS'], ...rows]).join('\n')}\n`;
 }

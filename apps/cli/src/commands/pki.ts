@@ -20,10 +20,7 @@ const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_6
 /** Makes an authority in a new folder. Refuses a folder that has one. */
 export async function initAuthority(directory: string, domain: string): Promise<string> {
   if (hasAuthority(directory)) {
-    throw new CommandError(
-      STATUS.failed,
-      `${directory} already holds an authority; every certificate it signed would be lost`,
-    );
+    throw new CommandError(STATUS.failed, `${directory} already holds an authority; use it, or choose another --dir`);
   }
   const authority = await createAuthority({ domain });
   await authority.save(directory);
@@ -49,6 +46,10 @@ export async function issueCertificate(options: IssueOptions): Promise<string> {
   if (!options.force && existsSync(files.key)) {
     throw new CommandError(STATUS.failed, `${files.key} exists; choose another --out, or add --force to replace it`);
   }
+  if (!hasAuthority(options.directory)) {
+    const remedy = `make one with: xylem pki init --dir ${options.directory}`;
+    throw new CommandError(STATUS.failed, `${options.directory} holds no authority; ${remedy}`);
+  }
   const authority = await openAuthority(options.directory, { domain: options.domain });
   const issued = await authority.issue(identity, ttlMs);
   makePrivateDirectory(options.out);
@@ -64,7 +65,9 @@ function readIdentity(kind: string, name: string): Identity {
   switch (kind) {
     case 'proxy':
     case 'registry':
-      if (!isName(name)) throw usage(`${JSON.stringify(name)} is not a name; use 1 to 63 of a-z 0-9 -`);
+      if (!isName(name)) {
+        throw usage(`${JSON.stringify(name)} is not a name; use 1 to 63 of a-z 0-9 -, with no - at the ends`);
+      }
       return kind === 'proxy' ? { kind, proxy: name } : { kind, registry: name };
     case 'user':
       if (!isUserName(name)) throw usage(`${JSON.stringify(name)} is not a user name; use 1 to 128 of a-z 0-9 . _ @ -`);

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { FramePort, carry, refuse } from '@xylem/carrier';
 import { createServer, handleDuplex, handleUnary } from '@xylem/grpc';
-import type { GrpcServer } from '@xylem/grpc';
+import type { GrpcServer, StatusError } from '@xylem/grpc';
 import { createAuthority, memoryTlsSource, writeCertificateFile, writeKeyFile } from '@xylem/identity';
 import type { Authority, Identity } from '@xylem/identity';
 import type { DialOutcome } from '@xylem/tunnel';
@@ -23,6 +23,8 @@ export type Answer =
 export class StandInRootProxy {
   readonly answers = new Map<string, Answer>();
   status: access.GetStatusResponse = access.GetStatusResponse.fromPartial({});
+  /** What GetStatus fails with. */
+  refusal: StatusError | undefined;
   nodes: access.ListNodesResponse = access.ListNodesResponse.fromPartial({});
   address = '';
   readonly #authority: Authority;
@@ -41,7 +43,9 @@ export class StandInRootProxy {
       services: [
         handleDuplex(RawFrameMethods.dial, (call) => proxy.#dial(new FramePort(call))),
         handleUnary(AccessService.listNodes, () => Promise.resolve(proxy.nodes)),
-        handleUnary(AccessService.getStatus, () => Promise.resolve(proxy.status)),
+        handleUnary(AccessService.getStatus, () => {
+          return proxy.refusal === undefined ? Promise.resolve(proxy.status) : Promise.reject(proxy.refusal);
+        }),
       ],
     });
     proxy.#server = server;

@@ -34,7 +34,7 @@ export function authorise<Method extends GuardedMethod>(
   const identity = parseIdentity(peer.uris, domain);
   if (identity.kind === 'problem') throw new StatusError(status.PERMISSION_DENIED, identity.detail);
   if (!hasRole(method, identity)) {
-    const detail = `${describeIdentity(identity)} may not call ${method}: it serves every ${ROLE_OF_METHOD[method]} only`;
+    const detail = `${describeIdentity(identity)} may not call ${method}: it takes certificates of kind ${ROLE_OF_METHOD[method]} only`;
     throw new StatusError(status.PERMISSION_DENIED, detail);
   }
   return identity;
