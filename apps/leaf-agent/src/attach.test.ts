@@ -75,6 +75,7 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
           $case: 'snapshot',
           value: {
             stamp: { epoch: 1n, revision: 20n },
+            statement: '',
             proxies: [
               { id: 'p1', incarnation: 7n, state: 1, generation: 0 },
               { id: 'p2', incarnation: 15n, state: 1, generation: 0 },
@@ -166,7 +167,9 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     const stamp = (revision: bigint) => ({ epoch: 1n, revision });
     tunnel.send({
       $case: 'discoveryRequest',
-      value: { kind: { $case: 'delta', value: { from: stamp(50n), to: stamp(60n), changed: [], removed: [] } } },
+      value: {
+        kind: { $case: 'delta', value: { from: stamp(50n), to: stamp(60n), changed: [], removed: [], statement: '' } },
+      },
     });
     assert.equal((await tunnel.next('snapshotWanted')).value.have?.revision, 10n);
   });

@@ -78,6 +78,7 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
       incarnation: 7n,
       token: 12n,
       traceparent: '',
+      grant: '',
       ...changes,
     };
     tunnel.send({ $case: 'dialRequest', value });

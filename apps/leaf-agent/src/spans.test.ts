@@ -48,6 +48,7 @@ test('the trace of a user goes on at the agent, and an attach has its own that t
       incarnation: 7n,
       token: 0n,
       traceparent: `00-${traceId}-${parent}-01`,
+      grant: '',
     },
   });
   await outcomeOf((await root.carried()).frames);

@@ -64,7 +64,7 @@ const RELEASES = {
 function kindOf(reply: SessionReply): NonNullable<registry.SessionResponse['kind']> {
   switch (reply.type) {
     case 'welcome':
-      return { $case: 'welcome', value: reply };
+      return { $case: 'welcome', value: { ...reply, enrolPort: 0 } };
     case 'refused':
       return { $case: 'refused', value: { code: REFUSALS[reply.code], detail: reply.detail } };
     case 'heartbeatAck':
@@ -89,7 +89,12 @@ function kindOf(reply: SessionReply): NonNullable<registry.SessionResponse['kind
 }
 
 function viewToWire(view: View): registry.View {
-  return { stamp: view.stamp, members: view.members.map(memberToWire), claims: view.claims.map(claimToWire) };
+  return {
+    stamp: view.stamp,
+    members: view.members.map(memberToWire),
+    claims: view.claims.map(claimToWire),
+    statement: '',
+  };
 }
 
 function deltaToWire(delta: ViewDelta): registry.ViewDelta {
@@ -100,6 +105,7 @@ function deltaToWire(delta: ViewDelta): registry.ViewDelta {
     removedMembers: [...delta.removedMembers],
     claims: delta.claims.map(claimToWire),
     removedClaims: delta.removedClaims.map(({ leaf, proxy, slot }) => ({ leaf, proxy, slot })),
+    statement: '',
   };
 }
 

@@ -1,5 +1,7 @@
 export * as access from './gen/xylem/access/v1/access.ts';
+export * as admin from './gen/xylem/admin/v1/admin.ts';
 export * as carry from './gen/xylem/carry/v1/carry.ts';
+export * as channel from './gen/xylem/channel/v1/channel.ts';
 export * as etcd from './gen/etcd/etcdserverpb/rpc.ts';
 export * as health from './gen/grpc/health/v1/health.ts';
 export * as mvcc from './gen/etcd/mvccpb/kv.ts';
@@ -13,6 +15,8 @@ export { decodeFrame, encodeDataFrame, encodeFrame, FrameDecodeError, frameKind,
 export type { FrameKind, FramePeek } from './frame-codec.ts';
 export {
   AccessService,
+  AdminService,
+  ChannelService,
   MAX_ANSWER_BYTES,
   PeerService,
   RawFrameMethods,

@@ -1,7 +1,9 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { decodeFrame, encodeFrame } from './frame-codec.ts';
 import { AccessServiceService } from './gen/xylem/access/v1/access.ts';
+import { AdminServiceService } from './gen/xylem/admin/v1/admin.ts';
 import type { Frame } from './gen/xylem/carry/v1/carry.ts';
+import { ChannelServiceService } from './gen/xylem/channel/v1/channel.ts';
 import { PeerServiceService } from './gen/xylem/peer/v1/peer.ts';
 import { RegistryServiceService } from './gen/xylem/registry/v1/registry.ts';
 import { TunnelServiceService } from './gen/xylem/tunnel/v1/tunnel.ts';
@@ -32,6 +34,10 @@ export const AccessService = {
 } as const;
 
 export const RegistryService = RegistryServiceService;
+
+export const AdminService = AdminServiceService;
+
+export const ChannelService = ChannelServiceService;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 

@@ -145,7 +145,7 @@ function isCase<Case extends RequestCase>(
 
 export function onlyProxy(id: string, revision = 10n): tunnel.DiscoveryRequest {
   const proxies = [{ id, incarnation: 7n, state: 1 as const, generation: 0 }];
-  return { kind: { $case: 'snapshot', value: { stamp: { epoch: 1n, revision }, proxies } } };
+  return { kind: { $case: 'snapshot', value: { stamp: { epoch: 1n, revision }, proxies, statement: '' } } };
 }
 
 /** The outcome that the agent sent first on a Carry stream. */

@@ -179,6 +179,8 @@ export class AgentTunnel {
         return this.attached.stream.end();
       case 'welcome':
         return this.#listener.rejected('a second welcome');
+      case 'renewalDue':
+        return undefined;
       default:
         this.#claimed ||= kind.$case === 'claimGranted';
         return this.#listener.message(kind);

@@ -8,7 +8,9 @@ const proxy = { id: 'p1', incarnation: 2n ** 64n - 1n, state: 1 as const, genera
 
 test('reads a snapshot, extremes included', () => {
   assert.deepEqual(
-    readGossip({ kind: { $case: 'snapshot', value: { stamp, proxies: [proxy, { ...proxy, id: 'p2', state: 2 }] } } }),
+    readGossip({
+      kind: { $case: 'snapshot', value: { stamp, proxies: [proxy, { ...proxy, id: 'p2', state: 2 }], statement: '' } },
+    }),
     {
       kind: 'gossip',
       message: {
@@ -25,7 +27,7 @@ test('reads a snapshot, extremes included', () => {
 
 test('reads a delta', () => {
   const reading = readGossip({
-    kind: { $case: 'delta', value: { from: stamp, to: stamp, changed: [], removed: ['p9'] } },
+    kind: { $case: 'delta', value: { from: stamp, to: stamp, changed: [], removed: ['p9'], statement: '' } },
   });
   assert.deepEqual(reading, {
     kind: 'gossip',
@@ -35,13 +37,22 @@ test('reads a delta', () => {
 
 const BAD: readonly (readonly [what: string, kind: tunnel.DiscoveryRequest['kind']])[] = [
   ['nothing', undefined],
-  ['a snapshot without a stamp', { $case: 'snapshot', value: { stamp: undefined, proxies: [] } }],
-  ['a proxy with a bad name', { $case: 'snapshot', value: { stamp, proxies: [{ ...proxy, id: 'P1\n' }] } }],
-  ['a proxy without a state', { $case: 'snapshot', value: { stamp, proxies: [{ ...proxy, state: 0 }] } }],
-  ['a delta without stamps', { $case: 'delta', value: { from: stamp, to: undefined, changed: [], removed: [] } }],
+  ['a snapshot without a stamp', { $case: 'snapshot', value: { stamp: undefined, proxies: [], statement: '' } }],
+  [
+    'a proxy with a bad name',
+    { $case: 'snapshot', value: { stamp, proxies: [{ ...proxy, id: 'P1\n' }], statement: '' } },
+  ],
+  [
+    'a proxy without a state',
+    { $case: 'snapshot', value: { stamp, proxies: [{ ...proxy, state: 0 }], statement: '' } },
+  ],
+  [
+    'a delta without stamps',
+    { $case: 'delta', value: { from: stamp, to: undefined, changed: [], removed: [], statement: '' } },
+  ],
   [
     'a delta that removes a bad name',
-    { $case: 'delta', value: { from: stamp, to: stamp, changed: [], removed: [''] } },
+    { $case: 'delta', value: { from: stamp, to: stamp, changed: [], removed: [''], statement: '' } },
   ],
 ];
 for (const [what, kind] of BAD) {

@@ -7,7 +7,7 @@ const { ProxyState } = wire;
 export function gossipToWire(message: GossipMessage): wire.DiscoveryRequest {
   if (message.kind === 'snapshot') {
     const proxies = message.proxies.map(proxyToWire);
-    return { kind: { $case: 'snapshot', value: { stamp: stampToWire(message.stamp), proxies } } };
+    return { kind: { $case: 'snapshot', value: { stamp: stampToWire(message.stamp), proxies, statement: '' } } };
   }
   const { from, to, changed, removed } = message;
   const value = {
@@ -15,6 +15,7 @@ export function gossipToWire(message: GossipMessage): wire.DiscoveryRequest {
     to: stampToWire(to),
     changed: changed.map(proxyToWire),
     removed: [...removed],
+    statement: '',
   };
   return { kind: { $case: 'delta', value } };
 }

@@ -160,7 +160,16 @@ export class TunnelPlane {
 
   sendDial(dial: TunnelDial): void {
     const { tunnel, connection, leaf, node, port, user, timeoutMs, incarnation, token, traceparent } = dial;
-    const value = { connection, target: { leaf, node, port }, user, timeoutMs, incarnation, token, traceparent };
+    const value = {
+      connection,
+      target: { leaf, node, port },
+      user,
+      timeoutMs,
+      incarnation,
+      token,
+      traceparent,
+      grant: '',
+    };
     this.#tunnels.get(tunnel)?.send({ $case: 'dialRequest', value });
   }
 

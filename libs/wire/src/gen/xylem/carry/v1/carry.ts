@@ -154,6 +154,33 @@ export interface Open {
   timeoutMs: number;
   /** The user on whose behalf a peer forwards. Set by root proxies only; ignored from users. */
   user: string;
+  /** What the user showed to the root proxy it came to. Set by root proxies only; ignored from users. */
+  proof?: UserProof | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What a registry can check about a user without having met it. */
+export interface UserProof {
+  kind?:
+    | //
+    /** DER of the user's certificate as verified in the TLS handshake, the end entity first, then intermediates. */
+    { $case: "certificate"; value: CertificateChain }
+    | //
+    /** The access token that the user showed instead of a certificate. */
+    { $case: "accessToken"; value: string }
+    | //
+    /** Nobody in particular: only what the policy allows to `anonymous`. */
+    { $case: "anonymous"; value: Anonymous }
+    | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface CertificateChain {
+  certificates: Buffer[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Anonymous {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -336,7 +363,7 @@ export const Frame: MessageFns<Frame> = {
 };
 
 function createBaseOpen(): Open {
-  return { target: undefined, hops: 0, traceparent: "", timeoutMs: 0, user: "", _unknownFields: {} };
+  return { target: undefined, hops: 0, traceparent: "", timeoutMs: 0, user: "", proof: undefined, _unknownFields: {} };
 }
 
 export const Open: MessageFns<Open> = {
@@ -355,6 +382,9 @@ export const Open: MessageFns<Open> = {
     }
     if (message.user !== "") {
       writer.uint32(42).string(message.user);
+    }
+    if (message.proof !== undefined) {
+      UserProof.encode(message.proof, writer.uint32(50).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -420,6 +450,14 @@ export const Open: MessageFns<Open> = {
             message.user = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.proof = UserProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -452,6 +490,253 @@ export const Open: MessageFns<Open> = {
     message.traceparent = object.traceparent ?? "";
     message.timeoutMs = object.timeoutMs ?? 0;
     message.user = object.user ?? "";
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? UserProof.fromPartial(object.proof)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseUserProof(): UserProof {
+  return { kind: undefined, _unknownFields: {} };
+}
+
+export const UserProof: MessageFns<UserProof> = {
+  encode(message: UserProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.kind?.$case) {
+      case "certificate":
+        CertificateChain.encode(message.kind.value, writer.uint32(10).fork()).join();
+        break;
+      case "accessToken":
+        writer.uint32(18).string(message.kind.value);
+        break;
+      case "anonymous":
+        Anonymous.encode(message.kind.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UserProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUserProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = { $case: "certificate", value: CertificateChain.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = { $case: "accessToken", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "anonymous", value: Anonymous.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UserProof>, I>>(base?: I): UserProof {
+    return UserProof.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UserProof>, I>>(object: I): UserProof {
+    const message = createBaseUserProof();
+    switch (object.kind?.$case) {
+      case "certificate": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "certificate", value: CertificateChain.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "accessToken": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "accessToken", value: object.kind.value };
+        }
+        break;
+      }
+      case "anonymous": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "anonymous", value: Anonymous.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseCertificateChain(): CertificateChain {
+  return { certificates: [], _unknownFields: {} };
+}
+
+export const CertificateChain: MessageFns<CertificateChain> = {
+  encode(message: CertificateChain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.certificates) {
+      writer.uint32(10).bytes(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CertificateChain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCertificateChain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificates.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CertificateChain>, I>>(base?: I): CertificateChain {
+    return CertificateChain.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CertificateChain>, I>>(object: I): CertificateChain {
+    const message = createBaseCertificateChain();
+    message.certificates = object.certificates?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAnonymous(): Anonymous {
+  return { _unknownFields: {} };
+}
+
+export const Anonymous: MessageFns<Anonymous> = {
+  encode(message: Anonymous, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Anonymous {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnonymous();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Anonymous>, I>>(base?: I): Anonymous {
+    return Anonymous.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Anonymous>, I>>(_: I): Anonymous {
+    const message = createBaseAnonymous();
     return message;
   },
 };

@@ -12,11 +12,15 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Target, UserProof } from "../../carry/v1/carry.ts";
 import { ProxyInfo, Stamp } from "../../tunnel/v1/tunnel.ts";
 
 export const protobufPackage = "xylem.registry.v1";
@@ -115,6 +119,9 @@ export interface SessionResponse {
     { $case: "evicted"; value: Evicted }
     | { $case: "drainResult"; value: DrainResult }
     | { $case: "left"; value: Left }
+    | //
+    /** Policy, revocations and trust; after welcome, and whenever one of them changes. */
+    { $case: "security"; value: Security }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -149,6 +156,8 @@ export interface RegistryWelcome {
   lease: bigint;
   leaseTtlMs: number;
   heartbeatIntervalMs: number;
+  /** Where the registry serves enrolment, on the host that this session was made to; 0 for nowhere. */
+  enrolPort: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -253,6 +262,8 @@ export interface View {
   stamp?: Stamp | undefined;
   members: Member[];
   claims: Claim[];
+  /** What the registry signs about the members as of `stamp`, for agents (docs/PROTOCOL.md); empty when nothing changed for them. */
+  statement: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -263,6 +274,8 @@ export interface ViewDelta {
   removedMembers: string[];
   claims: Claim[];
   removedClaims: ClaimKey[];
+  /** As in View, as of `to`. */
+  statement: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -270,6 +283,74 @@ export interface ClaimKey {
   leaf: string;
   proxy: string;
   slot: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Security {
+  /** Order of these messages: the store's revision, with the epoch in front as for incarnations. */
+  revision: bigint;
+  policyVersion: bigint;
+  /** The policy as YAML; empty while none was ever set, which denies everything. */
+  policy: string;
+  /** Groups of users that the registry keeps, beside those of the policy. */
+  groups: UserGroups[];
+  revocations: Revocation[];
+  /**
+   * PEM of every root that is trusted now. A change is a reason to renew at once; only an authenticated renewal changes
+   * what a process trusts.
+   */
+  trust: string;
+  trustGeneration: bigint;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface UserGroups {
+  user: string;
+  groups: string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Certificates of this identity issued before `before_ms` count no longer. */
+export interface Revocation {
+  /** As in certificates: `leaf/berlin/agent/a1`, `proxy/p1`, `user/alice`. */
+  identity: string;
+  /** Milliseconds since 1970. */
+  beforeMs: bigint;
+  reason: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface AuthoriseDialRequest {
+  target?: Target | undefined;
+  proof?:
+    | UserProof
+    | undefined;
+  /** Names the connection on the tunnel; a grant is good for this one only. */
+  connection: string;
+  /** The root proxy that the user came to, when another than the caller. */
+  entry: string;
+  /** The agent whose tunnel will be used. */
+  agent: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface AuthoriseDialResponse {
+  /** Compact JWS (docs/PROTOCOL.md); empty when denied. */
+  grant: string;
+  /** Why it is denied; one line for a person. */
+  detail: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface GetStandingGrantRequest {
+  leaf: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface GetStandingGrantResponse {
+  /** Compact JWS; empty when standing grants are switched off. */
+  grant: string;
+  validMs: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -475,6 +556,9 @@ export const SessionResponse: MessageFns<SessionResponse> = {
       case "left":
         Left.encode(message.kind.value, writer.uint32(82).fork()).join();
         break;
+      case "security":
+        Security.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -580,6 +664,14 @@ export const SessionResponse: MessageFns<SessionResponse> = {
             message.kind = { $case: "left", value: Left.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "security", value: Security.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -663,6 +755,12 @@ export const SessionResponse: MessageFns<SessionResponse> = {
       case "left": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "left", value: Left.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "security": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "security", value: Security.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -893,6 +991,7 @@ function createBaseRegistryWelcome(): RegistryWelcome {
     lease: 0n,
     leaseTtlMs: 0,
     heartbeatIntervalMs: 0,
+    enrolPort: 0,
     _unknownFields: {},
   };
 }
@@ -922,6 +1021,9 @@ export const RegistryWelcome: MessageFns<RegistryWelcome> = {
     }
     if (message.heartbeatIntervalMs !== 0) {
       writer.uint32(48).uint32(message.heartbeatIntervalMs);
+    }
+    if (message.enrolPort !== 0) {
+      writer.uint32(56).uint32(message.enrolPort);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -995,6 +1097,14 @@ export const RegistryWelcome: MessageFns<RegistryWelcome> = {
             message.heartbeatIntervalMs = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.enrolPort = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1028,6 +1138,7 @@ export const RegistryWelcome: MessageFns<RegistryWelcome> = {
     message.lease = (object.lease !== undefined && object.lease !== null) ? BigInt(object.lease) : 0n;
     message.leaseTtlMs = object.leaseTtlMs ?? 0;
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
+    message.enrolPort = object.enrolPort ?? 0;
     return message;
   },
 };
@@ -2338,7 +2449,7 @@ export const Claim: MessageFns<Claim> = {
 };
 
 function createBaseView(): View {
-  return { stamp: undefined, members: [], claims: [], _unknownFields: {} };
+  return { stamp: undefined, members: [], claims: [], statement: "", _unknownFields: {} };
 }
 
 export const View: MessageFns<View> = {
@@ -2351,6 +2462,9 @@ export const View: MessageFns<View> = {
     }
     for (const v of message.claims) {
       Claim.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.statement !== "") {
+      writer.uint32(34).string(message.statement);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2400,6 +2514,14 @@ export const View: MessageFns<View> = {
             message.claims.push(Claim.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2428,6 +2550,7 @@ export const View: MessageFns<View> = {
     message.stamp = (object.stamp !== undefined && object.stamp !== null) ? Stamp.fromPartial(object.stamp) : undefined;
     message.members = object.members?.map((e) => Member.fromPartial(e)) || [];
     message.claims = object.claims?.map((e) => Claim.fromPartial(e)) || [];
+    message.statement = object.statement ?? "";
     return message;
   },
 };
@@ -2440,6 +2563,7 @@ function createBaseViewDelta(): ViewDelta {
     removedMembers: [],
     claims: [],
     removedClaims: [],
+    statement: "",
     _unknownFields: {},
   };
 }
@@ -2463,6 +2587,9 @@ export const ViewDelta: MessageFns<ViewDelta> = {
     }
     for (const v of message.removedClaims) {
       ClaimKey.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.statement !== "") {
+      writer.uint32(58).string(message.statement);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2536,6 +2663,14 @@ export const ViewDelta: MessageFns<ViewDelta> = {
             message.removedClaims.push(ClaimKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2567,6 +2702,7 @@ export const ViewDelta: MessageFns<ViewDelta> = {
     message.removedMembers = object.removedMembers?.map((e) => e) || [];
     message.claims = object.claims?.map((e) => Claim.fromPartial(e)) || [];
     message.removedClaims = object.removedClaims?.map((e) => ClaimKey.fromPartial(e)) || [];
+    message.statement = object.statement ?? "";
     return message;
   },
 };
@@ -2666,6 +2802,712 @@ export const ClaimKey: MessageFns<ClaimKey> = {
   },
 };
 
+function createBaseSecurity(): Security {
+  return {
+    revision: 0n,
+    policyVersion: 0n,
+    policy: "",
+    groups: [],
+    revocations: [],
+    trust: "",
+    trustGeneration: 0n,
+    _unknownFields: {},
+  };
+}
+
+export const Security: MessageFns<Security> = {
+  encode(message: Security, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0n) {
+      if (BigInt.asUintN(64, message.revision) !== message.revision) {
+        throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.revision);
+    }
+    if (message.policyVersion !== 0n) {
+      if (BigInt.asUintN(64, message.policyVersion) !== message.policyVersion) {
+        throw new globalThis.Error("value provided for field message.policyVersion of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.policyVersion);
+    }
+    if (message.policy !== "") {
+      writer.uint32(26).string(message.policy);
+    }
+    for (const v of message.groups) {
+      UserGroups.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.revocations) {
+      Revocation.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.trust !== "") {
+      writer.uint32(50).string(message.trust);
+    }
+    if (message.trustGeneration !== 0n) {
+      if (BigInt.asUintN(64, message.trustGeneration) !== message.trustGeneration) {
+        throw new globalThis.Error("value provided for field message.trustGeneration of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.trustGeneration);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Security {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecurity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.policyVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.policy = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.groups.push(UserGroups.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.revocations.push(Revocation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.trust = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.trustGeneration = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Security>, I>>(base?: I): Security {
+    return Security.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Security>, I>>(object: I): Security {
+    const message = createBaseSecurity();
+    message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    message.policyVersion = (object.policyVersion !== undefined && object.policyVersion !== null)
+      ? BigInt(object.policyVersion)
+      : 0n;
+    message.policy = object.policy ?? "";
+    message.groups = object.groups?.map((e) => UserGroups.fromPartial(e)) || [];
+    message.revocations = object.revocations?.map((e) => Revocation.fromPartial(e)) || [];
+    message.trust = object.trust ?? "";
+    message.trustGeneration = (object.trustGeneration !== undefined && object.trustGeneration !== null)
+      ? BigInt(object.trustGeneration)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseUserGroups(): UserGroups {
+  return { user: "", groups: [], _unknownFields: {} };
+}
+
+export const UserGroups: MessageFns<UserGroups> = {
+  encode(message: UserGroups, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
+    for (const v of message.groups) {
+      writer.uint32(18).string(v!);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UserGroups {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUserGroups();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.groups.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UserGroups>, I>>(base?: I): UserGroups {
+    return UserGroups.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UserGroups>, I>>(object: I): UserGroups {
+    const message = createBaseUserGroups();
+    message.user = object.user ?? "";
+    message.groups = object.groups?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRevocation(): Revocation {
+  return { identity: "", beforeMs: 0n, reason: "", _unknownFields: {} };
+}
+
+export const Revocation: MessageFns<Revocation> = {
+  encode(message: Revocation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== "") {
+      writer.uint32(10).string(message.identity);
+    }
+    if (message.beforeMs !== 0n) {
+      if (BigInt.asUintN(64, message.beforeMs) !== message.beforeMs) {
+        throw new globalThis.Error("value provided for field message.beforeMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.beforeMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.beforeMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Revocation>, I>>(base?: I): Revocation {
+    return Revocation.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Revocation>, I>>(object: I): Revocation {
+    const message = createBaseRevocation();
+    message.identity = object.identity ?? "";
+    message.beforeMs = (object.beforeMs !== undefined && object.beforeMs !== null) ? BigInt(object.beforeMs) : 0n;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseAuthoriseDialRequest(): AuthoriseDialRequest {
+  return { target: undefined, proof: undefined, connection: "", entry: "", agent: "", _unknownFields: {} };
+}
+
+export const AuthoriseDialRequest: MessageFns<AuthoriseDialRequest> = {
+  encode(message: AuthoriseDialRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== undefined) {
+      Target.encode(message.target, writer.uint32(10).fork()).join();
+    }
+    if (message.proof !== undefined) {
+      UserProof.encode(message.proof, writer.uint32(18).fork()).join();
+    }
+    if (message.connection !== "") {
+      writer.uint32(26).string(message.connection);
+    }
+    if (message.entry !== "") {
+      writer.uint32(34).string(message.entry);
+    }
+    if (message.agent !== "") {
+      writer.uint32(42).string(message.agent);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthoriseDialRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthoriseDialRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = Target.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.proof = UserProof.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.connection = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.entry = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AuthoriseDialRequest>, I>>(base?: I): AuthoriseDialRequest {
+    return AuthoriseDialRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AuthoriseDialRequest>, I>>(object: I): AuthoriseDialRequest {
+    const message = createBaseAuthoriseDialRequest();
+    message.target = (object.target !== undefined && object.target !== null)
+      ? Target.fromPartial(object.target)
+      : undefined;
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? UserProof.fromPartial(object.proof)
+      : undefined;
+    message.connection = object.connection ?? "";
+    message.entry = object.entry ?? "";
+    message.agent = object.agent ?? "";
+    return message;
+  },
+};
+
+function createBaseAuthoriseDialResponse(): AuthoriseDialResponse {
+  return { grant: "", detail: "", _unknownFields: {} };
+}
+
+export const AuthoriseDialResponse: MessageFns<AuthoriseDialResponse> = {
+  encode(message: AuthoriseDialResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.grant !== "") {
+      writer.uint32(10).string(message.grant);
+    }
+    if (message.detail !== "") {
+      writer.uint32(18).string(message.detail);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuthoriseDialResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuthoriseDialResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.grant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AuthoriseDialResponse>, I>>(base?: I): AuthoriseDialResponse {
+    return AuthoriseDialResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AuthoriseDialResponse>, I>>(object: I): AuthoriseDialResponse {
+    const message = createBaseAuthoriseDialResponse();
+    message.grant = object.grant ?? "";
+    message.detail = object.detail ?? "";
+    return message;
+  },
+};
+
+function createBaseGetStandingGrantRequest(): GetStandingGrantRequest {
+  return { leaf: "", _unknownFields: {} };
+}
+
+export const GetStandingGrantRequest: MessageFns<GetStandingGrantRequest> = {
+  encode(message: GetStandingGrantRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.leaf !== "") {
+      writer.uint32(10).string(message.leaf);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStandingGrantRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStandingGrantRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.leaf = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetStandingGrantRequest>, I>>(base?: I): GetStandingGrantRequest {
+    return GetStandingGrantRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStandingGrantRequest>, I>>(object: I): GetStandingGrantRequest {
+    const message = createBaseGetStandingGrantRequest();
+    message.leaf = object.leaf ?? "";
+    return message;
+  },
+};
+
+function createBaseGetStandingGrantResponse(): GetStandingGrantResponse {
+  return { grant: "", validMs: 0, _unknownFields: {} };
+}
+
+export const GetStandingGrantResponse: MessageFns<GetStandingGrantResponse> = {
+  encode(message: GetStandingGrantResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.grant !== "") {
+      writer.uint32(10).string(message.grant);
+    }
+    if (message.validMs !== 0) {
+      writer.uint32(16).uint32(message.validMs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStandingGrantResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStandingGrantResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.grant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.validMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetStandingGrantResponse>, I>>(base?: I): GetStandingGrantResponse {
+    return GetStandingGrantResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStandingGrantResponse>, I>>(object: I): GetStandingGrantResponse {
+    const message = createBaseGetStandingGrantResponse();
+    message.grant = object.grant ?? "";
+    message.validMs = object.validMs ?? 0;
+    return message;
+  },
+};
+
 /** Served by registry replicas to root proxies: membership and claims. The registry is the only client of etcd. */
 export type RegistryServiceService = typeof RegistryServiceService;
 export const RegistryServiceService = {
@@ -2679,11 +3521,38 @@ export const RegistryServiceService = {
     responseSerialize: (value: SessionResponse): Buffer => Buffer.from(SessionResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SessionResponse => SessionResponse.decode(value),
   },
+  /** A grant for one dial: asked for by the root proxy whose tunnel will carry it. */
+  authoriseDial: {
+    path: "/xylem.registry.v1.RegistryService/AuthoriseDial" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AuthoriseDialRequest): Buffer => Buffer.from(AuthoriseDialRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AuthoriseDialRequest => AuthoriseDialRequest.decode(value),
+    responseSerialize: (value: AuthoriseDialResponse): Buffer =>
+      Buffer.from(AuthoriseDialResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AuthoriseDialResponse => AuthoriseDialResponse.decode(value),
+  },
+  /** What the asking root proxy may show to the agents of one leaf cluster while no registry answers. */
+  getStandingGrant: {
+    path: "/xylem.registry.v1.RegistryService/GetStandingGrant" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetStandingGrantRequest): Buffer =>
+      Buffer.from(GetStandingGrantRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetStandingGrantRequest => GetStandingGrantRequest.decode(value),
+    responseSerialize: (value: GetStandingGrantResponse): Buffer =>
+      Buffer.from(GetStandingGrantResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetStandingGrantResponse => GetStandingGrantResponse.decode(value),
+  },
 } as const;
 
 export interface RegistryServiceServer extends UntypedServiceImplementation {
   /** One session per root proxy. First messages: hello, then welcome or refused. */
   session: handleBidiStreamingCall<SessionRequest, SessionResponse>;
+  /** A grant for one dial: asked for by the root proxy whose tunnel will carry it. */
+  authoriseDial: handleUnaryCall<AuthoriseDialRequest, AuthoriseDialResponse>;
+  /** What the asking root proxy may show to the agents of one leaf cluster while no registry answers. */
+  getStandingGrant: handleUnaryCall<GetStandingGrantRequest, GetStandingGrantResponse>;
 }
 
 export interface RegistryServiceClient extends Client {
@@ -2691,6 +3560,38 @@ export interface RegistryServiceClient extends Client {
   session(): ClientDuplexStream<SessionRequest, SessionResponse>;
   session(options: Partial<CallOptions>): ClientDuplexStream<SessionRequest, SessionResponse>;
   session(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<SessionRequest, SessionResponse>;
+  /** A grant for one dial: asked for by the root proxy whose tunnel will carry it. */
+  authoriseDial(
+    request: AuthoriseDialRequest,
+    callback: (error: ServiceError | null, response: AuthoriseDialResponse) => void,
+  ): ClientUnaryCall;
+  authoriseDial(
+    request: AuthoriseDialRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AuthoriseDialResponse) => void,
+  ): ClientUnaryCall;
+  authoriseDial(
+    request: AuthoriseDialRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AuthoriseDialResponse) => void,
+  ): ClientUnaryCall;
+  /** What the asking root proxy may show to the agents of one leaf cluster while no registry answers. */
+  getStandingGrant(
+    request: GetStandingGrantRequest,
+    callback: (error: ServiceError | null, response: GetStandingGrantResponse) => void,
+  ): ClientUnaryCall;
+  getStandingGrant(
+    request: GetStandingGrantRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetStandingGrantResponse) => void,
+  ): ClientUnaryCall;
+  getStandingGrant(
+    request: GetStandingGrantRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetStandingGrantResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const RegistryServiceClient = makeGenericClientConstructor(

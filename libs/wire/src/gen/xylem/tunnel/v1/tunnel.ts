@@ -77,6 +77,9 @@ export interface AttachResponse {
     | { $case: "pong"; value: Pong }
     | { $case: "drain"; value: ProxyDrain }
     | { $case: "goodbye"; value: Goodbye }
+    | //
+    /** What is trusted has changed: renew now. Without authority of its own: only the renewal says what is trusted. */
+    { $case: "renewalDue"; value: RenewalDue }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -163,6 +166,8 @@ export interface DiscoveryRequest {
 export interface Snapshot {
   stamp?: Stamp | undefined;
   proxies: ProxyInfo[];
+  /** The registry's signature over stamp and members (docs/PROTOCOL.md). */
+  statement: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -172,6 +177,8 @@ export interface Delta {
   to?: Stamp | undefined;
   changed: ProxyInfo[];
   removed: string[];
+  /** As in Snapshot, as of `to`. */
+  statement: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -208,6 +215,8 @@ export interface DialRequest {
   incarnation: bigint;
   token: bigint;
   traceparent: string;
+  /** The registry's leave for this very dial, or the root proxy's standing grant for the leaf cluster: compact JWS. */
+  grant: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -260,6 +269,11 @@ export interface PoolEntry {
   why: string;
   /** Set when the tunnel runs through another root proxy. */
   via: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface RenewalDue {
+  trustGeneration: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -505,6 +519,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "goodbye":
         Goodbye.encode(message.kind.value, writer.uint32(98).fork()).join();
         break;
+      case "renewalDue":
+        RenewalDue.encode(message.kind.value, writer.uint32(106).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -626,6 +643,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.kind = { $case: "goodbye", value: Goodbye.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.kind = { $case: "renewalDue", value: RenewalDue.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -721,6 +746,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "goodbye": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "goodbye", value: Goodbye.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "renewalDue": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "renewalDue", value: RenewalDue.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1697,7 +1728,7 @@ export const DiscoveryRequest: MessageFns<DiscoveryRequest> = {
 };
 
 function createBaseSnapshot(): Snapshot {
-  return { stamp: undefined, proxies: [], _unknownFields: {} };
+  return { stamp: undefined, proxies: [], statement: "", _unknownFields: {} };
 }
 
 export const Snapshot: MessageFns<Snapshot> = {
@@ -1707,6 +1738,9 @@ export const Snapshot: MessageFns<Snapshot> = {
     }
     for (const v of message.proxies) {
       ProxyInfo.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.statement !== "") {
+      writer.uint32(26).string(message.statement);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1748,6 +1782,14 @@ export const Snapshot: MessageFns<Snapshot> = {
             message.proxies.push(ProxyInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1775,12 +1817,13 @@ export const Snapshot: MessageFns<Snapshot> = {
     const message = createBaseSnapshot();
     message.stamp = (object.stamp !== undefined && object.stamp !== null) ? Stamp.fromPartial(object.stamp) : undefined;
     message.proxies = object.proxies?.map((e) => ProxyInfo.fromPartial(e)) || [];
+    message.statement = object.statement ?? "";
     return message;
   },
 };
 
 function createBaseDelta(): Delta {
-  return { from: undefined, to: undefined, changed: [], removed: [], _unknownFields: {} };
+  return { from: undefined, to: undefined, changed: [], removed: [], statement: "", _unknownFields: {} };
 }
 
 export const Delta: MessageFns<Delta> = {
@@ -1796,6 +1839,9 @@ export const Delta: MessageFns<Delta> = {
     }
     for (const v of message.removed) {
       writer.uint32(34).string(v!);
+    }
+    if (message.statement !== "") {
+      writer.uint32(42).string(message.statement);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1853,6 +1899,14 @@ export const Delta: MessageFns<Delta> = {
             message.removed.push(reader.string());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1882,6 +1936,7 @@ export const Delta: MessageFns<Delta> = {
     message.to = (object.to !== undefined && object.to !== null) ? Stamp.fromPartial(object.to) : undefined;
     message.changed = object.changed?.map((e) => ProxyInfo.fromPartial(e)) || [];
     message.removed = object.removed?.map((e) => e) || [];
+    message.statement = object.statement ?? "";
     return message;
   },
 };
@@ -2167,6 +2222,7 @@ function createBaseDialRequest(): DialRequest {
     incarnation: 0n,
     token: 0n,
     traceparent: "",
+    grant: "",
     _unknownFields: {},
   };
 }
@@ -2199,6 +2255,9 @@ export const DialRequest: MessageFns<DialRequest> = {
     }
     if (message.traceparent !== "") {
       writer.uint32(58).string(message.traceparent);
+    }
+    if (message.grant !== "") {
+      writer.uint32(66).string(message.grant);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2280,6 +2339,14 @@ export const DialRequest: MessageFns<DialRequest> = {
             message.traceparent = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.grant = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2316,6 +2383,7 @@ export const DialRequest: MessageFns<DialRequest> = {
       : 0n;
     message.token = (object.token !== undefined && object.token !== null) ? BigInt(object.token) : 0n;
     message.traceparent = object.traceparent ?? "";
+    message.grant = object.grant ?? "";
     return message;
   },
 };
@@ -2984,6 +3052,82 @@ export const PoolEntry: MessageFns<PoolEntry> = {
     message.state = object.state ?? "";
     message.why = object.why ?? "";
     message.via = object.via ?? "";
+    return message;
+  },
+};
+
+function createBaseRenewalDue(): RenewalDue {
+  return { trustGeneration: 0n, _unknownFields: {} };
+}
+
+export const RenewalDue: MessageFns<RenewalDue> = {
+  encode(message: RenewalDue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.trustGeneration !== 0n) {
+      if (BigInt.asUintN(64, message.trustGeneration) !== message.trustGeneration) {
+        throw new globalThis.Error("value provided for field message.trustGeneration of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.trustGeneration);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewalDue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewalDue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.trustGeneration = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RenewalDue>, I>>(base?: I): RenewalDue {
+    return RenewalDue.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RenewalDue>, I>>(object: I): RenewalDue {
+    const message = createBaseRenewalDue();
+    message.trustGeneration = (object.trustGeneration !== undefined && object.trustGeneration !== null)
+      ? BigInt(object.trustGeneration)
+      : 0n;
     return message;
   },
 };
