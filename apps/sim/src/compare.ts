@@ -1,89 +1,100 @@
-import { createAgent } from '@xylem/discovery/strategies';
 import type { StrategyName } from '@xylem/discovery/strategies';
-import { contest } from '@xylem/simulator';
-import type { BalancerPolicy, ContestResult } from '@xylem/simulator';
+import { BALANCER_POLICIES, chanceReachesAll } from '@xylem/simulator';
+import type { BalancerPolicy } from '@xylem/simulator';
+import { anchorRows, coldStartRows, ownRows, rotationRows } from './compare-tables.ts';
+import type { Cell, Entrant } from './compare-tables.ts';
+import type { CompareJob, CompareResult } from './compare-jobs.ts';
 import { writeTable } from './document.ts';
+import { inWorkers } from './pool.ts';
 
-interface Entrant {
-  readonly name: string;
-  readonly strategy: StrategyName;
-  readonly steering: 'sni' | 'off';
+const OURS: Entrant = { name: 'stamped, steered', strategy: 'stamped', steering: 'sni' };
+const UNSTEERED: readonly Entrant[] = (['naive', 'grow-only', 'expiry', 'stamped'] satisfies StrategyName[]).map(
+  (strategy) => ({ name: strategy === 'stamped' ? 'stamped, unsteered' : strategy, strategy, steering: 'off' }),
+);
+const ENTRANTS: readonly Entrant[] = [...UNSTEERED, OURS];
+/** Seeds of each cell; the large ones take long. */
+const SIZES: readonly { readonly proxies: number; readonly coldStarts: number; readonly rotations: number }[] = [
+  { proxies: 3, coldStarts: 100, rotations: 20 },
+  { proxies: 10, coldStarts: 100, rotations: 20 },
+  { proxies: 50, coldStarts: 20, rotations: 5 },
+];
+/** A search that cannot end takes its whole time, the same way under each seed. */
+const HOPELESS_SEEDS = 5;
+/** Enough for a 99th percentile. */
+const ANCHOR_SEEDS = 300;
+const ANCHOR_PROXIES = 10;
+
+interface Plan {
+  readonly entrant: Entrant;
+  readonly job: CompareJob;
 }
 
-const ENTRANTS: readonly Entrant[] = [
-  { name: 'naive', strategy: 'naive', steering: 'off' },
-  { name: 'grow-only', strategy: 'grow-only', steering: 'off' },
-  { name: 'expiry', strategy: 'expiry', steering: 'off' },
-  { name: 'stamped, unsteered', strategy: 'stamped', steering: 'off' },
-  { name: 'stamped, steered', strategy: 'stamped', steering: 'sni' },
-];
-const BALANCERS: readonly BalancerPolicy[] = [
-  'round-robin',
-  'round-robin-2',
-  'random',
-  'least-connections',
-  'source-hash',
-  'first',
-  'adversary',
-];
-/** The large ones take long: fewer seeds, and only balancers that tell something new. */
-const SIZES: readonly {
-  readonly proxies: number;
-  readonly seeds: number;
-  readonly balancers: readonly BalancerPolicy[];
-}[] = [
-  { proxies: 3, seeds: 4, balancers: BALANCERS },
-  { proxies: 10, seeds: 2, balancers: BALANCERS },
-  { proxies: 50, seeds: 1, balancers: ['random', 'source-hash'] },
-];
+function plan(
+  trial: CompareJob['trial'],
+  seedsOf: (entrant: Entrant, balancer: BalancerPolicy, size: number) => number,
+): Plan[] {
+  return SIZES.flatMap(({ proxies }, size) =>
+    BALANCER_POLICIES.flatMap((balancer) =>
+      ENTRANTS.map((entrant) => {
+        const { strategy, steering } = entrant;
+        const seeds = seedsOf(entrant, balancer, size);
+        return { entrant, job: { trial, strategy, steering, balancer, proxies, seeds } };
+      }),
+    ),
+  );
+}
 
-/** Every protocol behind every balancer, into docs/SIMULATION.md. */
-export function compareAll(): boolean {
-  const rows = [
-    '| N | balancer | protocol | converged | dials | full mesh p50 | p99 | dials in a quiet minute | pool |',
-    '|---|---|---|---|---|---|---|---|---|',
+/** Every protocol behind every balancer, on every core, into docs/SIMULATION.md. */
+export async function compareAll(): Promise<boolean> {
+  const started = performance.now();
+  const coldStarts = plan('cold-start', ({ steering }, balancer, size) => {
+    const seeds = SIZES[size]?.coldStarts ?? 0;
+    return steering === 'off' && !chanceReachesAll(balancer, SIZES[size]?.proxies ?? 0)
+      ? Math.min(seeds, HOPELESS_SEEDS)
+      : seeds;
+  });
+  const rotations = plan('rotation', (_, __, size) => SIZES[size]?.rotations ?? 0);
+  const anchors = (['cold-start', 'one-changed'] as const).map((trial): Plan => {
+    const { strategy, steering } = OURS;
+    const job = {
+      trial,
+      strategy,
+      steering,
+      balancer: 'random',
+      proxies: ANCHOR_PROXIES,
+      seeds: ANCHOR_SEEDS,
+    } as const;
+    return { entrant: OURS, job };
+  });
+  const cells = await run([...coldStarts, ...rotations, ...anchors]);
+  const [cold, rotated, anchored] = [
+    cells.slice(0, coldStarts.length),
+    cells.slice(coldStarts.length, coldStarts.length + rotations.length),
+    cells.slice(coldStarts.length + rotations.length),
   ];
-  for (const { proxies, seeds, balancers } of SIZES) {
-    for (const balancer of balancers) {
-      for (const entrant of ENTRANTS) rows.push(measure(entrant, balancer, proxies, seeds));
-    }
-  }
-  for (const row of rows) console.log(row);
-  writeTable('comparison', rows);
+  write('comparison-ours', ownRows(cold.filter(({ entrant }) => entrant === OURS)));
+  write('comparison-anchors', anchorRows(anchored));
+  write('comparison-cold-start', coldStartRows(cold));
+  write('comparison-rotation', rotationRows(rotated));
+  console.log(`took ${((performance.now() - started) / 1000).toFixed(0)} s`);
   return true;
 }
 
-function measure(
-  { name, strategy, steering }: Entrant,
-  balancer: BalancerPolicy,
-  proxies: number,
-  seeds: number,
-): string {
-  const results = Array.from({ length: seeds }, (_, seed) =>
-    contest({
-      leaf: (config, host) => createAgent(strategy, config, host.random, host.now),
-      steering,
-      balancer,
-      proxies,
-      seed,
-    }),
-  );
-  const mean = (of: (result: ContestResult) => number): string =>
-    (results.reduce((sum, result) => sum + of(result), 0) / seeds).toFixed(1);
-  const converged = results.filter((result) => result.converged).length;
-  const mesh = results.map(({ meshMs }) => meshMs ?? Infinity).sort((one, another) => one - another);
-  const seconds = (part: number): string => {
-    const ms = mesh[Math.min(mesh.length - 1, Math.floor(part * mesh.length))] ?? Infinity;
-    return Number.isFinite(ms) ? `${(ms / 1000).toFixed(2)} s` : 'never';
-  };
-  const cells = [
-    proxies,
-    balancer,
-    name,
-    `${String(converged)}/${String(seeds)}`,
-    mean(({ dials }) => dials),
-    seconds(0.5),
-    seconds(0.99),
-  ];
-  return `| ${[...cells, mean(({ quietDials }) => quietDials), mean(({ pool }) => pool)].join(' | ')} |`;
+/** The longest first, so that no core is left with a long one at the end; the results in order of the plans. */
+async function run(plans: readonly Plan[]): Promise<readonly Cell[]> {
+  const weight = ({ job }: Plan): number => job.seeds * job.proxies * (job.steering === 'off' ? 3 : 1);
+  const order = plans.map((each, index) => ({ ...each, index }));
+  order.sort((one, other) => weight(other) - weight(one));
+  const jobs = order.map(({ job }) => job);
+  const results = await inWorkers<CompareJob, CompareResult>('compare-worker.ts', jobs);
+  const cells = order.flatMap(({ entrant, job, index }, place) => {
+    const result = results[place];
+    return result === undefined ? [] : [{ index, cell: { entrant, job, result } }];
+  });
+  return cells.sort((one, other) => one.index - other.index).map(({ cell }) => cell);
+}
+
+function write(name: string, rows: readonly string[]): void {
+  for (const row of rows) console.log(row);
+  writeTable(name, rows);
 }

@@ -1,9 +1,12 @@
+import type { LeafStatus } from '@xylem/discovery';
+import type { AgentProcess } from './agent-process.ts';
 import type { BalancerPolicy } from './balancer.ts';
+import { tapLeaf } from './cores.ts';
 import type { CoreMakers } from './cores.ts';
 import { World } from './world.ts';
 
-/** One cell of the comparison: a protocol behind a balancer. */
-export interface Contest {
+/** A protocol behind a balancer, and how many root proxies it has to find. */
+export interface Contestant {
   readonly leaf: CoreMakers['leaf'];
   readonly steering: 'sni' | 'off';
   readonly balancer: BalancerPolicy;
@@ -11,64 +14,89 @@ export interface Contest {
   readonly seed: number;
 }
 
-export interface ContestResult {
-  /** Virtual milliseconds until the agent held every live proxy for the first time; undefined when it never did. */
-  readonly meshMs: number | undefined;
-  /** Whether it held them all at the end, after rotation and a calm. */
-  readonly converged: boolean;
+/** What is counted of the one agent. */
+export interface Observed {
+  /** Dials to find and claim root proxies. */
   readonly dials: number;
-  readonly quietDials: number;
-  /** Proxies the agent still thinks of at the end. */
+  /** Dials to a proxy that is held already, through another one: tries to reach it directly. */
+  readonly directDials: number;
+  /** Tunnels held through another root proxy. */
+  readonly relayed: number;
+  /** Proxies the agent thinks of, without those that it knows to be gone. */
   readonly pool: number;
 }
 
-const ROTATIONS = 3;
-const FIRST_ROTATION_MS = 40_000;
-const ROTATION_MS = 10_000;
-const CALM_MS = 120_000;
-const QUIET_MS = 60_000;
+/** One agent of one leaf cluster and its root cluster, in virtual time. */
+export class Contest {
+  readonly world: World;
+  #agent: AgentProcess | undefined;
+  #directDials = 0;
 
-/**
- * One agent finds `proxies` root proxies; three are replaced, one every 10 s, while gossip is up to 3 s late, a tenth of it lost and a
- * tenth repeated. Then two calm minutes, and a minute in which dials are counted.
- */
-export function contest({ leaf, steering, balancer, proxies, seed }: Contest): ContestResult {
-  const world = new World({ seed, registries: 1, proxies, leaves: { berlin: 1 }, balancer, steering, cores: { leaf } });
-  Object.assign(world.gossip, { dropChance: 0.1, duplicateChance: 0.1, maxDelayMs: 3_000 });
-  world.quiet = true;
-  for (let index = 0; index < ROTATIONS; index += 1)
-    world.scheduler.at(FIRST_ROTATION_MS + index * ROTATION_MS, () => rotate(world));
-  const chaosEnd = FIRST_ROTATION_MS + ROTATIONS * ROTATION_MS;
-  let meshMs: number | undefined;
-  for (let at = 50; at <= chaosEnd; at += 50) {
-    world.run(at);
-    if (meshMs === undefined && holdsAll(world)) meshMs = at;
+  constructor({ leaf, steering, balancer, proxies, seed }: Contestant) {
+    const counted: CoreMakers['leaf'] = (config, host) =>
+      tapLeaf(leaf(config, host), {
+        effect: (effect) => {
+          if (effect.type === 'dial' && effect.replaces !== undefined && this.#holds(effect.target))
+            this.#directDials += 1;
+          return [effect];
+        },
+      });
+    this.world = new World({ seed, registries: 1, proxies, leaves: {}, balancer, steering, cores: { leaf: counted } });
+    this.world.quiet = true;
   }
-  world.gossip.quiet();
-  world.run(chaosEnd + CALM_MS);
-  const dials = dialsOf(world);
-  world.run(chaosEnd + CALM_MS + QUIET_MS);
-  return { meshMs, converged: holdsAll(world), dials, quietDials: dialsOf(world) - dials, pool: poolOf(world) };
-}
 
-/** A new proxy comes, the oldest one goes. */
-function rotate(world: World): void {
-  const [oldest] = world.liveProxies();
-  world.addProxy();
-  if (oldest !== undefined) world.crash(oldest);
-}
+  startAgent(): void {
+    this.#agent = this.world.addAgent('berlin', 'a1');
+  }
 
-function holdsAll(world: World): boolean {
-  return world
-    .liveProxies()
-    .every((proxy) => proxy.root?.status().tunnels.some(({ state }) => state === 'claimed') === true);
-}
+  runFor(ms: number): void {
+    this.world.run(this.world.now + ms);
+  }
 
-function dialsOf(world: World): number {
-  return [...world.agents.values()].reduce((sum, agent) => sum + agent.dialsMade, 0);
-}
+  /** Runs until the agent holds every live root proxy. @returns Milliseconds it took; undefined when not within `limitMs`. */
+  runUntilMesh(limitMs: number): number | undefined {
+    return this.runUntil(limitMs, (status) => this.#holdsAll(status));
+  }
 
-function poolOf(world: World): number {
-  const entries = [...world.agents.values()].flatMap((agent) => agent.brain?.status().entries ?? []);
-  return entries.filter(({ state }) => state !== 'gone').length;
+  /** Runs until the agent's own view is as wanted; looks again whenever the agent did something. */
+  runUntil(limitMs: number, wanted: (status: LeafStatus) => boolean): number | undefined {
+    const from = this.world.now;
+    let looked: number | undefined;
+    while (this.world.scheduler.step(from + limitMs)) {
+      const turns = this.#agent?.turns;
+      if (turns === looked) continue;
+      looked = turns;
+      const status = this.status();
+      if (status !== undefined && wanted(status)) return this.world.now - from;
+    }
+    return undefined;
+  }
+
+  get holdsAll(): boolean {
+    const status = this.status();
+    return status !== undefined && this.#holdsAll(status);
+  }
+
+  #holdsAll({ entries }: LeafStatus): boolean {
+    const claimed = new Set(entries.filter(({ state }) => state === 'claimed').map(({ proxy }) => proxy));
+    return this.world.liveProxies().every(({ id }) => claimed.has(id));
+  }
+
+  status(): LeafStatus | undefined {
+    return this.#agent?.brain?.status();
+  }
+
+  observe(): Observed {
+    const entries = this.status()?.entries ?? [];
+    return {
+      dials: (this.#agent?.dialsMade ?? 0) - this.#directDials,
+      directDials: this.#directDials,
+      relayed: entries.filter(({ via }) => via !== undefined).length,
+      pool: entries.filter(({ state }) => state !== 'gone').length,
+    };
+  }
+
+  #holds(proxy: string | undefined): boolean {
+    return this.status()?.entries.some((entry) => entry.proxy === proxy && entry.state === 'claimed') === true;
+  }
 }
