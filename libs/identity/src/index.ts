@@ -2,6 +2,8 @@ export { RequestError, createAuthority, hasAuthority, openAuthority } from './au
 export type { Authority, AuthorityOptions, IssuedCertificate, SignedCertificate } from './authority.ts';
 export { describeIdentity, identityUri, isDomain, isName, isUserName, parseIdentity } from './identity.ts';
 export type { Identity, IdentityProblem } from './identity.ts';
+export { joinTokenHash, joinTokenText, makeJoinToken, parseJoinToken, pinOf } from './join-token.ts';
+export type { JoinToken } from './join-token.ts';
 export {
   KeyFileError,
   makePrivateDirectory,
@@ -11,5 +13,6 @@ export {
   writeKeyFile,
 } from './key-file.ts';
 export { Secret } from './secret.ts';
+export { readSecret } from './secret-file.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';

@@ -39,6 +39,11 @@ export function readCertificateFile(path: string): string {
  * the group when this process is not root: that is how orchestrators mount secrets.
  */
 export function readKeyFile(path: string): string {
+  return readSecretText(path, 'private key');
+}
+
+/** As `readKeyFile`, for any text that only this user may read. `what` is for the message. */
+export function readSecretText(path: string, what: string): string {
   const text = read(path);
   if (process.platform === 'win32') return text;
   const { mode, uid } = statSync(path);
@@ -46,7 +51,7 @@ export function readKeyFile(path: string): string {
   const allowed = uid === 0 && ownUid !== 0 ? GROUP_READ : 0;
   if ((mode & GROUP_OR_WORLD & ~allowed) !== 0) {
     const octal = (mode & 0o777).toString(8).padStart(4, '0');
-    throw new KeyFileError(path, `private key is accessible to other users (mode ${octal}). Run: chmod 600 ${path}`);
+    throw new KeyFileError(path, `${what} is accessible to other users (mode ${octal}). Run: chmod 600 ${path}`);
   }
   return text;
 }
