@@ -21,3 +21,18 @@ export { ROTATION_MS, rotation } from './compare-rotation.ts';
 export type { Rotation } from './compare-rotation.ts';
 export { oneChanged } from './compare-changes.ts';
 export type { OneChanged } from './compare-changes.ts';
+export { TimelineRecorder } from './timeline-recorder.ts';
+export type {
+  AgentLane,
+  Bar,
+  DialMark,
+  EntryState,
+  FaultMark,
+  GossipMark,
+  LifeState,
+  Mark,
+  ProcessLane,
+  StoreState,
+  Stretch,
+  Timeline,
+} from './timeline.ts';

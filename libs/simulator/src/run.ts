@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly balancer?: BalancerPolicy;
   /** Changes what the seed stands for: other strategies, planted bugs. */
   readonly overrides?: Overrides;
+  /** Told the world before its first step; what it returns is called after each. It must not touch anything. */
+  readonly observe?: (world: World) => () => void;
 }
 
 export interface RunReport {
@@ -88,13 +90,14 @@ export function simulate(options: RunOptions): RunReport {
   const checkers = new Checkers(world);
   const reached = new Reached();
   world.trace.onLine = (line) => reached.see(line);
+  const run: Run = { world, checkers, look: options.observe?.(world) };
   let convergedMs: number | undefined;
   let quietDials = 0;
   try {
-    advance(world, checkers, CHAOS_MS);
+    advance(run, CHAOS_MS);
     chaos.heal();
-    convergedMs = converge(world, checkers, convergeLimit(shape.steering, faults));
-    if (checkers.violation === undefined) quietDials = watchQuiet(world, checkers);
+    convergedMs = converge(run, convergeLimit(shape.steering, faults));
+    if (checkers.violation === undefined) quietDials = watchQuiet(run);
   } catch (error) {
     checkers.fail(
       'no assertion fails',
@@ -124,14 +127,24 @@ function convergeLimit(steering: 'sni' | 'off', faults: readonly Fault[]): numbe
     : CONVERGE_MS;
 }
 
-function advance(world: World, checkers: Checkers, until: number): void {
-  while (checkers.violation === undefined && world.scheduler.step(until)) checkers.afterStep();
+interface Run {
+  readonly world: World;
+  readonly checkers: Checkers;
+  readonly look: (() => void) | undefined;
 }
 
-function converge(world: World, checkers: Checkers, limitMs: number): number | undefined {
+function advance({ world, checkers, look }: Run, until: number): void {
+  while (checkers.violation === undefined && world.scheduler.step(until)) {
+    checkers.afterStep();
+    look?.();
+  }
+}
+
+function converge(run: Run, limitMs: number): number | undefined {
+  const { world, checkers } = run;
   const from = world.now;
   for (let at = from; at <= from + limitMs; at += LOOK_EVERY_MS) {
-    advance(world, checkers, at);
+    advance(run, at);
     if (checkers.violation !== undefined) return undefined;
     if (notConverged(world) === undefined) return world.now - from;
   }
@@ -140,9 +153,10 @@ function converge(world: World, checkers: Checkers, limitMs: number): number | u
 }
 
 /** L2: nothing to do means nothing is dialled. Relayed tunnels may be tried again directly, which is one dial each. */
-function watchQuiet(world: World, checkers: Checkers): number {
+function watchQuiet(run: Run): number {
+  const { world, checkers } = run;
   const before = new Map([...world.agents.values()].map((agent) => [agent, agent.dialsMade]));
-  advance(world, checkers, world.now + QUIET_MS);
+  advance(run, world.now + QUIET_MS);
   let total = 0;
   for (const [agent, dials] of before) {
     const made = agent.dialsMade - dials;
