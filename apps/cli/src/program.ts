@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { withRootProxy } from './client.ts';
+import { verifyFiles } from './commands/audit.ts';
 import { connectTo, readTarget } from './commands/connect.ts';
 import { diagnose } from './commands/doctor.ts';
 import type { Finding } from './commands/doctor.ts';
@@ -44,6 +45,7 @@ export function createProgram(terminal: Terminal): Command {
     .exitOverride();
   addAccessCommands(program, terminal);
   addPkiCommands(program, terminal);
+  addAuditCommands(program, terminal);
   for (const [name, description] of SERVICES) {
     program
       .command(name)
@@ -144,6 +146,23 @@ function addPkiCommands(program: Command, terminal: Terminal): void {
     .action(async (kind: string, name: string, options: IssueFlags, self: Command) => {
       const { dir: directory, out, ttl, force = false } = options;
       terminal.out(await issueCertificate({ kind, name, directory, out, ttl, force, domain: domainOf(self) }));
+    });
+}
+
+function addAuditCommands(program: Command, terminal: Terminal): void {
+  program
+    .command('audit')
+    .description('audit files of registries, root proxies and leaf agents')
+    .helpCommand(false)
+    .command('verify <file...>')
+    .description('follow the chain of hashes through files of one service, oldest first')
+    .option('--expect <chain>', 'a head that was noted earlier and must be met')
+    .option('--json', 'as JSON')
+    .action(async (files: readonly string[], options: { json?: boolean; expect?: string }) => {
+      const { json = false, ...rest } = options;
+      const { text, sound } = await verifyFiles(files, { json, ...rest });
+      terminal.out(text);
+      if (!sound) throw new CommandError(STATUS.failed, 'the audit lines are not as they were written');
     });
 }
 

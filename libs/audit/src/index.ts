@@ -1,1 +1,8 @@
-export type * from './types.ts';
+export { forwardAudit } from './forwarding.ts';
+export { chainLine, FIRST_HEAD } from './line.ts';
+export type { AuditWriter, ChainedLine, ChainHead } from './line.ts';
+export { openAuditLog } from './log.ts';
+export type { AuditLogOptions } from './log.ts';
+export * from './types.ts';
+export { verifyAudit } from './verify.ts';
+export type { AuditFault, AuditReport } from './verify.ts';

@@ -22,7 +22,10 @@ export type AuditKind =
   | 'request.denied'
   | 'cross-tenant'
   | 'grant.refused'
-  | 'gossip.refused';
+  | 'gossip.refused'
+  /** Made by the log itself: lines that could not be kept, and a line torn by a crash. */
+  | 'log.dropped'
+  | 'log.recovered';
 
 /** One line, before it gets its place in the chain. No field ever holds a secret: tokens appear by fingerprint only. */
 export interface AuditEntry {
@@ -38,9 +41,23 @@ export interface AuditEntry {
 
 /** Where audit lines go. */
 export interface AuditLog {
-  /** Never throws and never waits: a line that cannot be written is kept in a bounded ring and an alarm is raised. */
+  /** Never throws and never waits: a line that cannot be written now is kept in a bounded ring, and an alarm is raised. */
   record(entry: AuditEntry): void;
-  /** Resolves when the line is on disk; rejects when it cannot be: for what must not happen unrecorded (joins, administration). */
+  /**
+   * Resolves when the line is on disk; rejects with an AuditError when it cannot be, and then it never will be. For what
+   * must not happen unrecorded: joins and administration.
+   */
   commit(entry: AuditEntry): Promise<void>;
+  /** False while lines cannot be written. */
+  readonly healthy: boolean;
+  /** Writes what is queued, if it can be written at once, and closes. */
   close(): Promise<void>;
+}
+
+/** An audit file cannot be written or read. The message names the file and the remedy. */
+export class AuditError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'AuditError';
+  }
 }
