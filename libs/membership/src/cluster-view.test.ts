@@ -123,6 +123,39 @@ test('a list with a change from before our time that we never saw shows another 
   assert.equal(view.contradictedBy([]), false, 'deleted since');
 });
 
+test('a list with another value at the same revision shows another history, and is taken over', () => {
+  const epoch = (value: string): KeyValue => ({
+    key: '/xylem/v1/epoch',
+    value,
+    createRevision: 2n,
+    modRevision: 2n,
+    lease: 0n,
+  });
+  const view = new ClusterView();
+  view.replace([epoch('2')], 2n);
+  assert.equal(view.contradictedBy([epoch('2')]), false);
+  assert.equal(view.contradictedBy([epoch('1')]), true);
+  view.replace([epoch('1')], 8n);
+  assert.equal(view.epoch, 1n);
+});
+
+test('records that cannot be read and keys of others are no other history', () => {
+  const junk = ['/xylem/v1/proxies/p1', '/xylem/v1/epoch', '/xylem/v1/notes/of/somebody'].map((name) => ({
+    key: name,
+    value: 'junk',
+    createRevision: 2n,
+    modRevision: 2n,
+    lease: 0n,
+  }));
+  const view = new ClusterView();
+  assert.deepEqual(view.replace(junk, 2n).malformed, ['/xylem/v1/proxies/p1', '/xylem/v1/epoch']);
+  assert.equal(view.epochModRevision, 2n, 'what replaces it has to be compared with this');
+  assert.equal(view.contradictedBy(junk), false);
+  assert.deepEqual(view.replace(junk, 3n).malformed, [], 'told once');
+  view.replace([], 4n);
+  assert.equal(view.epochModRevision, 0n);
+});
+
 test('claims of each leaf cluster are counted', () => {
   const { events } = history([
     [1, true],

@@ -61,9 +61,11 @@ export class ClusterView {
   readonly #sessions = new Map<ProxyId, SessionEntry>();
   readonly #claims = new Map<string, ClaimEntry>();
   readonly #claimsPerLeaf = new Map<LeafId, number>();
+  /** Records that cannot be read: they count as absent, and are no other history's. */
+  readonly #malformed = new Map<string, KeyValue>();
   #revision = 0n;
   #epoch: bigint | undefined;
-  #epochModRevision = 0n;
+  #epochKv: KeyValue | undefined;
 
   get revision(): bigint {
     return this.#revision;
@@ -74,9 +76,9 @@ export class ClusterView {
     return this.#epoch;
   }
 
-  /** 0n while the store has no epoch key. */
+  /** Of the epoch key, even one that cannot be read; 0n while the store has none. */
   get epochModRevision(): bigint {
-    return this.#epochModRevision;
+    return (this.#epochKv ?? this.#malformed.get(EPOCH_KEY))?.modRevision ?? 0n;
   }
 
   get stamp(): Stamp {
@@ -128,9 +130,13 @@ export class ClusterView {
     return changes;
   }
 
-  /** Whether a list shows another history than ours: a key last changed before our revision that we know differently. */
+  /**
+   * Whether a list shows another history than ours: a key last changed before our revision that we know differently.
+   * Revisions alone do not tell: two histories of one store may have written one key at the same revision. Keys that
+   * mean nothing to us say nothing.
+   */
   contradictedBy(kvs: readonly KeyValue[]): boolean {
-    return kvs.some((kv) => kv.modRevision <= this.#revision && this.#known(kv.key)?.modRevision !== kv.modRevision);
+    return kvs.some((kv) => kv.modRevision <= this.#revision && isOurs(kv.key) && !this.#isKnown(kv));
   }
 
   /** `stamp`: the last revision at which members or claims changed; the view is the same at every revision since. */
@@ -158,21 +164,22 @@ export class ClusterView {
 
   #put(kv: KeyValue, changes: ViewChanges): void {
     const key = parseKey(kv.key);
-    if (key.kind === 'foreign' || this.#known(kv.key)?.modRevision === kv.modRevision) return;
+    if (key.kind === 'foreign' || this.#isKnown(kv)) return;
+    this.#malformed.delete(kv.key);
     if (key.kind === 'epoch') return this.#putEpoch(kv, changes);
     if (key.kind === 'member') {
       const entry = readMember(key.proxy, kv);
-      if (entry === undefined) return this.#malformed(kv.key, changes);
+      if (entry === undefined) return this.#putMalformed(kv, changes);
       this.#members.set(key.proxy, entry);
       changes.members.add(key.proxy);
     } else if (key.kind === 'session') {
       const record = decodeSession(kv.value);
-      if (record === undefined) return this.#malformed(kv.key, changes);
+      if (record === undefined) return this.#putMalformed(kv, changes);
       this.#sessions.set(key.proxy, { proxy: key.proxy, record, kv });
       changes.sessions.add(key.proxy);
     } else {
       const entry = readClaim(key.claim, kv);
-      if (entry === undefined) return this.#malformed(kv.key, changes);
+      if (entry === undefined) return this.#putMalformed(kv, changes);
       if (!this.#claims.has(kv.key)) this.#claimsPerLeaf.set(key.claim.leaf, this.claimsOf(key.claim.leaf) + 1);
       this.#claims.set(kv.key, entry);
       changes.claims.set(kv.key, key.claim);
@@ -181,22 +188,24 @@ export class ClusterView {
 
   #putEpoch(kv: KeyValue, changes: ViewChanges): void {
     const epoch = decodeEpoch(kv.value);
-    if (epoch === undefined) return this.#malformed(kv.key, changes);
+    if (epoch === undefined) return this.#putMalformed(kv, changes);
     this.#epoch = epoch;
-    this.#epochModRevision = kv.modRevision;
+    this.#epochKv = kv;
     changes.epoch = true;
   }
 
-  #malformed(key: string, changes: ViewChanges): void {
-    changes.malformed.push(key);
-    this.#remove(key, changes);
+  #putMalformed(kv: KeyValue, changes: ViewChanges): void {
+    changes.malformed.push(kv.key);
+    this.#remove(kv.key, changes);
+    this.#malformed.set(kv.key, kv);
   }
 
   #remove(text: string, changes: ViewChanges): void {
     const key = parseKey(text);
+    this.#malformed.delete(text);
     if (key.kind === 'epoch') {
       this.#epoch = undefined;
-      this.#epochModRevision = 0n;
+      this.#epochKv = undefined;
       changes.epoch = true;
     } else if (key.kind === 'member' && this.#members.delete(key.proxy)) {
       changes.members.add(key.proxy);
@@ -214,9 +223,20 @@ export class ClusterView {
     else this.#claimsPerLeaf.delete(leaf);
   }
 
-  #known(text: string): { readonly modRevision: bigint } | undefined {
+  /** Whether we have this key as it is here, to the last byte. */
+  #isKnown(kv: KeyValue): boolean {
+    const known = this.#known(kv.key) ?? this.#malformed.get(kv.key);
+    return (
+      known?.modRevision === kv.modRevision &&
+      known.createRevision === kv.createRevision &&
+      known.lease === kv.lease &&
+      known.value === kv.value
+    );
+  }
+
+  #known(text: string): KeyValue | undefined {
     const key = parseKey(text);
-    if (key.kind === 'epoch') return this.#epoch === undefined ? undefined : { modRevision: this.#epochModRevision };
+    if (key.kind === 'epoch') return this.#epochKv;
     if (key.kind === 'member') return this.#members.get(key.proxy)?.kv;
     if (key.kind === 'session') return this.#sessions.get(key.proxy)?.kv;
     if (key.kind === 'claim') return this.#claims.get(claimKey(key.claim))?.kv;
@@ -225,9 +245,13 @@ export class ClusterView {
 
   #keys(): readonly string[] {
     const entries = [...this.#members.values(), ...this.#sessions.values(), ...this.#claims.values()];
-    const keys = entries.map((entry) => entry.kv.key);
+    const keys = [...entries.map((entry) => entry.kv.key), ...this.#malformed.keys()];
     return this.#epoch === undefined ? keys : [...keys, EPOCH_KEY];
   }
+}
+
+function isOurs(key: string): boolean {
+  return parseKey(key).kind !== 'foreign';
 }
 
 function viewMember(entry: MemberEntry): ViewMember {

@@ -150,15 +150,19 @@ export class RegistryProcess {
   }
 
   #openWatch(watch: number, fromRevision: bigint): void {
-    this.#closeWatch = this.#store.watch(this.host, PREFIX, PREFIX_END, fromRevision, {
-      onOpened: () => this.#handle({ type: 'watchOpened', watch }),
-      onAdvanced: (revision, events) => this.#handle({ type: 'watchAdvanced', watch, revision, events }),
-      onCompacted: () => {
-        this.#note('watch is compacted');
-        this.#handle({ type: 'watchCompacted', watch });
+    this.#closeWatch = this.#store.watch(
+      this.host,
+      { from: PREFIX, end: PREFIX_END, startRevision: fromRevision },
+      {
+        onOpened: () => this.#handle({ type: 'watchOpened', watch }),
+        onAdvanced: (revision, events) => this.#handle({ type: 'watchAdvanced', watch, revision, events }),
+        onCompacted: () => {
+          this.#note('watch is compacted');
+          this.#handle({ type: 'watchCompacted', watch });
+        },
+        onLost: (detail) => this.#handle({ type: 'watchLost', watch, detail }),
       },
-      onLost: (detail) => this.#handle({ type: 'watchLost', watch, detail }),
-    });
+    );
   }
 
   #note(what: string): void {

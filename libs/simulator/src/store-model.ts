@@ -1,18 +1,12 @@
-import type {
-  KeyValue,
-  StoreEvent,
-  StoreHeader,
-  StoreOperation,
-  StoreOutcome,
-  StoreResult,
-  TxnOperation,
-} from '@xylem/membership';
+import type { KeyValue, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation } from '@xylem/membership';
 import { Store, StoreError, key } from '@xylem/store';
-import type { RequestOp, StoreState, WatchId } from '@xylem/store';
+import type { RequestOp, StoreState } from '@xylem/store';
 import type { Host } from './host.ts';
 import { KeyedRandom } from './random.ts';
 import type { Scheduled, Scheduler } from './scheduler.ts';
 import { failureOf, fromResponse, fromStored, toCompare, toRequestOp } from './store-codec.ts';
+import { StoreWatches } from './store-watches.ts';
+import type { WatchHandlers, WatchRange } from './store-watches.ts';
 
 /** How the store misbehaves now. All of it has been seen of real etcd clusters. */
 export interface StoreLies {
@@ -26,26 +20,10 @@ export interface StoreLies {
   watchLagMs: number;
 }
 
-interface Watcher {
-  readonly host: Host;
-  readonly generation: number;
-  readonly handlers: WatchHandlers;
-  readonly random: KeyedRandom;
-  lastDelivery: number;
-}
-
-export interface WatchHandlers {
-  onOpened(): void;
-  onAdvanced(revision: bigint, events: readonly StoreEvent[]): void;
-  onCompacted(): void;
-  onLost(detail: string): void;
-}
-
 const MIN_DELAY_MS = 0.3;
 const MAX_DELAY_MS = 4;
 /** How long a request of unknown outcome may be on its way: well beyond its deadline. */
 const LATE_MS = 6_000;
-const WATCH_BATCH_BYTES = 1 << 20;
 const CLUSTER = 7n;
 /** Of somebody else who uses the same store. */
 const FOREIGN_KEY = '/elsewhere';
@@ -55,7 +33,7 @@ export class StoreModel {
   readonly lies: StoreLies = { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 };
   readonly #scheduler: Scheduler;
   readonly #random: KeyedRandom;
-  readonly #watchers = new Map<WatchId, Watcher>();
+  readonly #watches: StoreWatches;
   #store: Store;
   #term = 1n;
   #restores = 0;
@@ -69,6 +47,8 @@ export class StoreModel {
     this.#scheduler = scheduler;
     this.#random = new KeyedRandom(seed, 'store');
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, 0);
+    const delay = { minMs: MIN_DELAY_MS, maxMs: () => MAX_DELAY_MS + this.lies.watchLagMs };
+    this.#watches = new StoreWatches(scheduler, delay, this.#store);
   }
 
   /** For checkers: the truth, without delay. */
@@ -139,10 +119,10 @@ export class StoreModel {
     });
   }
 
-  /** Opens a watch over [from, end); returns the way to close it. */
-  watch(host: Host, from: string, end: string, startRevision: bigint, handlers: WatchHandlers): () => void {
+  /** Opens a watch; returns the way to close it. */
+  watch(host: Host, range: WatchRange, handlers: WatchHandlers): () => void {
     let closed = false;
-    let id: WatchId | undefined;
+    let close: (() => void) | undefined;
     const generation = host.generation;
     const lost = host.bind(() => {
       if (!closed) handlers.onLost('the store does not answer');
@@ -150,29 +130,19 @@ export class StoreModel {
     this.#later(() => {
       if (closed || host.generation !== generation) return;
       if (this.lies.down) return lost();
-      const created = this.#store.createWatch({ key: key(from), rangeEnd: key(end), startRevision });
-      if (created instanceof StoreError) return lost();
-      id = created;
-      const random = new KeyedRandom(0, `watch/${host.name}/${String(id)}`);
-      this.#watchers.set(id, { host, generation, handlers, random, lastDelivery: this.#scheduler.now });
-      this.#deliver(id, () => handlers.onOpened());
+      close = this.#watches.open(host, range, handlers);
+      if (close === undefined) return lost();
       this.#changed();
     });
     return () => {
       closed = true;
-      if (id === undefined) return;
-      this.#watchers.delete(id);
-      this.#store.cancelWatch(id);
+      close?.();
     };
   }
 
   /** Breaks every watch, as a restart of the store does. */
   breakWatches(detail: string): void {
-    for (const [id, watcher] of this.#watchers) {
-      this.#watchers.delete(id);
-      this.#store.cancelWatch(id);
-      this.#schedule(watcher, () => watcher.handlers.onLost(detail));
-    }
+    this.#watches.breakAll(detail);
   }
 
   /** Forgets history while nobody watches: others wrote to the store meanwhile, so resumed watches come too late. */
@@ -214,6 +184,7 @@ export class StoreModel {
     this.#term += 1n;
     this.#restores += 1;
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, this.#scheduler.now, state);
+    this.#watches.replace(this.#store);
     this.#changed();
   }
 
@@ -274,52 +245,13 @@ export class StoreModel {
 
   /** After every change: deliver to watchers, and wake when the next lease ends. */
   #changed(): void {
-    for (let id = this.#store.pollReadyWatch(); id !== undefined; id = this.#store.pollReadyWatch())
-      this.#drainWatch(id);
+    this.#watches.pump();
     this.#expiry?.cancel();
     const next = this.#store.nextTimeout();
     if (next === undefined) return;
     this.#expiry = this.#scheduler.at(next, () => {
       this.#store.advance(this.#scheduler.now);
       this.#changed();
-    });
-  }
-
-  #drainWatch(id: WatchId): void {
-    const watcher = this.#watchers.get(id);
-    if (watcher === undefined) return;
-    for (
-      let batch = this.#store.readWatch(id, WATCH_BATCH_BYTES);
-      batch !== undefined;
-      batch = this.#store.readWatch(id, WATCH_BATCH_BYTES)
-    ) {
-      if (batch.type === 'compacted') {
-        this.#watchers.delete(id);
-        return this.#schedule(watcher, () => watcher.handlers.onCompacted());
-      }
-      const { revision } = batch;
-      const events = batch.events.map((event): StoreEvent =>
-        event.type === 'put'
-          ? { type: 'put', kv: fromStored(event.kv) }
-          : { type: 'delete', key: event.kv.key, modRevision: event.kv.modRevision },
-      );
-      this.#deliver(id, () => watcher.handlers.onAdvanced(revision, events));
-    }
-  }
-
-  #deliver(id: WatchId, work: () => void): void {
-    const watcher = this.#watchers.get(id);
-    if (watcher === undefined) return;
-    this.#schedule(watcher, () => {
-      if (this.#watchers.get(id) === watcher) work();
-    });
-  }
-
-  #schedule(watcher: Watcher, work: () => void): void {
-    const lag = watcher.random.between('lag', MIN_DELAY_MS, MAX_DELAY_MS + this.lies.watchLagMs);
-    watcher.lastDelivery = Math.max(this.#scheduler.now + lag, watcher.lastDelivery + 1e-6);
-    this.#scheduler.at(watcher.lastDelivery, () => {
-      if (watcher.generation === watcher.host.generation) watcher.host.run(work);
     });
   }
 }
