@@ -27,6 +27,15 @@ const schema = z.strictObject({
     .boolean()
     .default(false)
     .describe('reduce the failure of --seed to the faults that cause it, and keep it as a regression'),
+  html: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('draw the run of --seed as a timeline into this file; with --article, a folder'),
+  article: z
+    .boolean()
+    .default(false)
+    .describe("draw the article's three timetables as timelines into the folder of --html"),
   strategy: z
     .enum(STRATEGIES)
     .default('stamped')
@@ -34,9 +43,14 @@ const schema = z.strictObject({
   balancer: z.enum(BALANCER_POLICIES).optional().describe('how connections are spread (default: drawn from the seed)'),
 });
 
+const checked = schema.refine(({ article, html }) => !article || html !== undefined, {
+  path: ['html'],
+  message: '--article needs a folder to draw into',
+});
+
 export type SimConfig = z.output<typeof schema>;
 
 export function readConfig(input: ConfigInput): ConfigOutcome<SimConfig> {
   const summary = 'Runs whole deployments in virtual time, with faults, and checks every promise after every step.';
-  return loadConfig({ service: 'npm run sim --', version: '0.1.0', summary, schema }, input);
+  return loadConfig({ service: 'npm run sim --', version: '0.1.0', summary, schema: checked }, input);
 }

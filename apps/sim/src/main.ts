@@ -7,6 +7,8 @@ import { plantAll } from './planted.ts';
 import { runSeeds } from './pool.ts';
 import { runSeed } from './seeds.ts';
 import { keepSmallest } from './regressions.ts';
+import { writeArticle } from './timeline-article.ts';
+import { writeTimeline } from './timeline.ts';
 import { describeSummary, summarise } from './summary.ts';
 
 /** How many seeds a planted bug may take to be caught. */
@@ -40,10 +42,15 @@ async function runMany(config: SimConfig): Promise<boolean> {
   return summary.violations === 0;
 }
 
+function draw(config: SimConfig, path: string): boolean {
+  return config.article ? writeArticle(path) : writeTimeline({ ...config, balancer: config.balancer }, path);
+}
+
 function run(config: SimConfig): boolean | Promise<boolean> {
   if (config.planted) return plantAll(config.seeds === 1 ? DEFAULT_PLANTED_SEEDS : config.seeds);
   if (config.compare) return compareAll();
   if (config.shrink) return keepSmallest(config.seed);
+  if (config.html !== undefined) return draw(config, config.html);
   return config.seeds === 1 ? runOne(config) : runMany(config);
 }
 
