@@ -36,3 +36,10 @@ export type {
   Stretch,
   Timeline,
 } from './timeline.ts';
+export { explore } from './explore/explorer.ts';
+export type { Exploration, ExploreOptions, Stratum } from './explore/explorer.ts';
+export { wander } from './explore/walk.ts';
+export type { WalkOptions, Walked } from './explore/walk.ts';
+export type { Story } from './explore/play.ts';
+export { GUARDS, GUARD_NAMES } from './explore/guards.ts';
+export type { Guard, GuardName } from './explore/guards.ts';
