@@ -1,7 +1,7 @@
 import { STRATEGIES } from '@xylem/discovery/strategies';
 import { loadConfig } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
-import { BALANCER_POLICIES } from '@xylem/simulator';
+import { BALANCER_POLICIES, GUARD_NAMES } from '@xylem/simulator';
 import * as z from 'zod';
 
 const schema = z.strictObject({
@@ -27,6 +27,23 @@ const schema = z.strictObject({
     .boolean()
     .default(false)
     .describe('reduce the failure of --seed to the faults that cause it, and keep it as a regression'),
+  explore: z
+    .boolean()
+    .default(false)
+    .describe(
+      'visit every state of a small deployment of the claim cores, and write the table into docs/SIMULATION.md',
+    ),
+  without: z
+    .enum(GUARD_NAMES)
+    .optional()
+    .describe('with --explore: leave this guard out, and show the shortest way to what breaks'),
+  states: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(5_000_000)
+    .default(250_000)
+    .describe('with --explore: states to visit, at most (4 KB of memory each)'),
   html: z
     .string()
     .min(1)

@@ -3,6 +3,7 @@ import { formatTraceLine } from '@xylem/simulator';
 import { compareAll } from './compare.ts';
 import { readConfig } from './config.ts';
 import type { SimConfig } from './config.ts';
+import { runExplorer } from './explore.ts';
 import { plantAll } from './planted.ts';
 import { runSeeds } from './pool.ts';
 import { runSeed } from './seeds.ts';
@@ -47,6 +48,7 @@ function draw(config: SimConfig, path: string): boolean {
 }
 
 function run(config: SimConfig): boolean | Promise<boolean> {
+  if (config.explore || config.without !== undefined) return runExplorer({ ...config, without: config.without });
   if (config.planted) return plantAll(config.seeds === 1 ? DEFAULT_PLANTED_SEEDS : config.seeds);
   if (config.compare) return compareAll();
   if (config.shrink) return keepSmallest(config.seed);
