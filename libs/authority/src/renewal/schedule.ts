@@ -4,8 +4,8 @@ import type { RenewalConfig, RenewalEffect, RenewalEvent, RenewalState, RenewalS
 
 /** Share of the lifetime after which a missing renewal is an alarm. */
 const ALARM_SHARE = 2 / 3;
-/** Bound on what advice may hurry or spread, as a share of the lifetime. */
-const ADVICE_SHARE = 1 / 10;
+/** Bound on every pause, as a share of the lifetime: certificates of a minute are not retried every half minute. */
+const PAUSE_SHARE = 1 / 10;
 
 interface Held {
   readonly lifetimeMs: number;
@@ -110,11 +110,13 @@ export class RenewalSchedule {
   }
 
   #failed(detail: string, retryAfterMs: number): void {
-    if (this.#state !== 'renewing') return;
+    const held = this.#held;
+    if (this.#state !== 'renewing' || held === undefined) return;
     this.#failures += 1;
     this.#detail = detail;
     this.#state = 'waiting';
-    const { retryMinMs, retryMaxMs } = this.#config;
+    const { retryMinMs } = this.#config;
+    const retryMaxMs = Math.min(this.#config.retryMaxMs, held.lifetimeMs * PAUSE_SHARE);
     const ceiling = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#failures - 1, 30));
     // Half of the ceiling for certain, so that a refusal that comes at once cannot make a busy loop.
     const pause = ceiling * (0.5 + 0.5 * this.#random.next('renewal.retry'));
@@ -133,8 +135,9 @@ export class RenewalSchedule {
   #hurry(): void {
     const held = this.#held;
     this.#advised = this.#state === 'renewing';
-    if (held === undefined || (this.#state !== 'fresh' && this.#state !== 'waiting')) return;
-    const most = held.lifetimeMs * ADVICE_SHARE;
+    // After a failure the next attempt is near anyway, and its pause is what the registry asked for.
+    if (held === undefined || this.#state !== 'fresh') return;
+    const most = held.lifetimeMs * PAUSE_SHARE;
     const rest = held.takenAt + Math.min(this.#config.adviceRestMs, most);
     const spread = Math.min(this.#config.adviceSpreadMs, most) * this.#random.next('renewal.advice');
     const at = Math.max(this.#now, rest) + spread;

@@ -1,0 +1,220 @@
+// Side effect, and first: @peculiar/x509 does not load without it.
+import 'reflect-metadata';
+import { X509Certificate as NodeCertificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
+  X509Certificate,
+} from '@peculiar/x509';
+import { parseIdentity } from './identity.ts';
+import type { Identity, IdentityProblem } from './identity.ts';
+import { derOfPem } from './pem.ts';
+
+/** What a chain has to be good for. */
+export interface ChainPurpose {
+  readonly domain: string;
+  readonly eku: 'client' | 'server';
+}
+
+/** A chain that was verified. */
+export interface VerifiedChain {
+  readonly kind: 'verified';
+  readonly identity: Identity;
+  /** End of the end entity's validity, milliseconds since 1970. */
+  readonly notAfterMs: number;
+  /** Key of the end entity. */
+  readonly publicKey: KeyObject;
+  /** DER of the root that the chain leads to. */
+  readonly root: Uint8Array;
+}
+
+/** End entity, intermediate and root, and one to spare. */
+const MAX_CERTIFICATES = 4;
+const MAX_CERTIFICATE_BYTES = 8 * 1024;
+/** What is understood here; a certificate with any other critical extension is refused (RFC 5280 4.2). */
+const KNOWN_EXTENSIONS: ReadonlySet<string> = new Set([
+  '2.5.29.14',
+  '2.5.29.15',
+  '2.5.29.17',
+  '2.5.29.19',
+  '2.5.29.35',
+  '2.5.29.37',
+]);
+
+const USAGES = { client: ExtendedKeyUsage.clientAuth, server: ExtendedKeyUsage.serverAuth } as const;
+
+/**
+ * Verifies a chain that was shown outside a TLS handshake: signatures up to a root in `trustPem`, validity of every
+ * certificate at `nowMs`, CA flag, path length, key usages, ECDSA P-256 throughout, and exactly one identity.
+ *
+ * @param chain DER: the end entity first, each certificate signed by the next; the root may be left out.
+ * @returns Who it is, or what is wrong in one line that is safe to log. Never throws for what `chain` holds.
+ */
+export function verifyChain(
+  chain: readonly Uint8Array[],
+  trustPem: string,
+  nowMs: number,
+  purpose: ChainPurpose,
+): Identity | IdentityProblem {
+  const verified = verifyChainInFull(chain, trustPem, nowMs, purpose);
+  return verified.kind === 'problem' ? verified : verified.identity;
+}
+
+/** As `verifyChain`, with what else the chain says. */
+export function verifyChainInFull(
+  chain: readonly Uint8Array[],
+  trustPem: string,
+  nowMs: number,
+  purpose: ChainPurpose,
+): VerifiedChain | IdentityProblem {
+  if (chain.length === 0) return problem('no certificate was shown');
+  if (chain.length > MAX_CERTIFICATES) return problem(`${chain.length} certificates are more than ${MAX_CERTIFICATES}`);
+  const shown: Certificate[] = [];
+  for (const [index, der] of chain.entries()) {
+    const certificate = readCertificate(der);
+    if (certificate === undefined) return problem(`${nameOf(index)} is no X.509 certificate`);
+    shown.push(certificate);
+  }
+  const path = completePath(shown, rootsOf(trustPem));
+  if (path === undefined) return problem('the chain does not lead to a root that is trusted');
+  const flaw = path.map((certificate, index) => flawOf(certificate, path[index + 1], index, nowMs)).find(isText);
+  if (flaw !== undefined) return problem(flaw);
+  return endEntity(path, purpose);
+}
+
+/** One certificate: its fields from one parser, its key and signature from OpenSSL. */
+interface Certificate {
+  readonly der: Buffer;
+  readonly fields: X509Certificate;
+  readonly node: NodeCertificate;
+}
+
+function readCertificate(der: Uint8Array): Certificate | undefined {
+  if (der.length === 0 || der.length > MAX_CERTIFICATE_BYTES) return undefined;
+  try {
+    const copy = Buffer.from(der);
+    const node = new NodeCertificate(copy);
+    // Both parsers take PEM and trailing bytes too; here it is DER and nothing behind it.
+    if (!node.raw.equals(copy)) return undefined;
+    return { der: copy, fields: new X509Certificate(new Uint8Array(copy)), node };
+  } catch {
+    return undefined;
+  }
+}
+
+let parsedRoots: { readonly pem: string; readonly roots: readonly Certificate[] } | undefined;
+
+/** The trusted roots; the last set is kept, because every dial asks for the same. */
+function rootsOf(trustPem: string): readonly Certificate[] {
+  if (parsedRoots?.pem === trustPem) return parsedRoots.roots;
+  const roots = derOfPem(trustPem).flatMap((der) => readCertificate(der) ?? []);
+  parsedRoots = { pem: trustPem, roots };
+  return roots;
+}
+
+/** From the end entity to a trusted root; undefined when there is no such path. */
+function completePath(
+  shown: readonly Certificate[],
+  roots: readonly Certificate[],
+): readonly [Certificate, ...Certificate[]] | undefined {
+  const [first, ...rest] = shown;
+  const last = shown.at(-1);
+  if (first === undefined || last === undefined) return undefined;
+  const path: [Certificate, ...Certificate[]] = [first, ...rest];
+  if (rest.length > 0 && roots.some((root) => root.der.equals(last.der))) return path;
+  const root = roots.find((candidate) => isSignedBy(last, candidate));
+  if (root === undefined) return undefined;
+  path.push(root);
+  return path;
+}
+
+/** Why the certificate at this place of the path does not count; undefined when it does. `issuer`: none for the root. */
+function flawOf(
+  certificate: Certificate,
+  issuer: Certificate | undefined,
+  index: number,
+  nowMs: number,
+): string | undefined {
+  const { fields, node } = certificate;
+  const name = issuer === undefined ? 'the root' : nameOf(index);
+  if (nowMs < fields.notBefore.getTime()) return `${name} is not valid yet`;
+  if (nowMs > fields.notAfter.getTime()) return `${name} has expired`;
+  if (!isP256(node.publicKey)) return `${name} has a key of another kind than ECDSA P-256`;
+  const foreign = fields.extensions.find(({ type, critical }) => critical && !KNOWN_EXTENSIONS.has(type));
+  if (foreign !== undefined) return `${name} has a critical extension that is not known here`;
+  const types = fields.extensions.map(({ type }) => type);
+  if (new Set(types).size !== types.length) return `${name} has an extension twice`;
+  if (index > 0) {
+    const unfit = issuerFlaw(fields, index - 1);
+    if (unfit !== undefined) return `${name} ${unfit}`;
+  }
+  if (issuer !== undefined && !isSignedBy(certificate, issuer)) return `${name} is not signed by the next one`;
+  return undefined;
+}
+
+/** @param below Intermediates between this certificate and the end entity. */
+function issuerFlaw(fields: X509Certificate, below: number): string | undefined {
+  const constraints = fields.getExtension(BasicConstraintsExtension);
+  if (constraints?.ca !== true) return 'is not the certificate of an authority';
+  if (constraints.pathLength !== undefined && below > constraints.pathLength) return 'may not sign other authorities';
+  const usages = fields.getExtension(KeyUsagesExtension)?.usages ?? 0;
+  return (usages & KeyUsageFlags.keyCertSign) === 0 ? 'may not sign certificates' : undefined;
+}
+
+function endEntity(
+  path: readonly [Certificate, ...Certificate[]],
+  { domain, eku }: ChainPurpose,
+): VerifiedChain | IdentityProblem {
+  const [{ fields, node }] = path;
+  if (fields.getExtension(BasicConstraintsExtension)?.ca === true) {
+    return problem('the certificate is that of an authority, which is nobody');
+  }
+  const usages = fields.getExtension(KeyUsagesExtension)?.usages ?? 0;
+  if ((usages & KeyUsageFlags.digitalSignature) === 0) return problem('the certificate may not sign handshakes');
+  const extended = fields.getExtension(ExtendedKeyUsageExtension)?.usages ?? [];
+  if (!extended.includes(USAGES[eku])) return problem(`the certificate is not one for a ${eku}`);
+  const names = fields.getExtension(SubjectAlternativeNameExtension)?.names.items ?? [];
+  const identity = parseIdentity(
+    names.filter(({ type }) => type === 'url').map(({ value }) => value),
+    domain,
+  );
+  if (identity.kind === 'problem') return identity;
+  const root = path.at(-1);
+  if (root === undefined) return problem('no certificate was shown');
+  return {
+    kind: 'verified',
+    identity,
+    notAfterMs: fields.notAfter.getTime(),
+    publicKey: node.publicKey,
+    root: root.der,
+  };
+}
+
+function isSignedBy({ node }: Certificate, issuer: Certificate): boolean {
+  try {
+    return node.checkIssued(issuer.node) && node.verify(issuer.node.publicKey);
+  } catch {
+    return false;
+  }
+}
+
+function isP256(key: KeyObject): boolean {
+  return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1';
+}
+
+function isText(value: string | undefined): value is string {
+  return value !== undefined;
+}
+
+function nameOf(index: number): string {
+  return index === 0 ? 'the certificate' : `the issuer certificate ${index}`;
+}
+
+function problem(detail: string): IdentityProblem {
+  return { kind: 'problem', detail };
+}
