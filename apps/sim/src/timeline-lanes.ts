@@ -74,6 +74,7 @@ export class LaneMaker {
       shapes: [
         ...bars.map((bar) => this.#entryBar(agent.name, proxy, bar)),
         ...agent.dials.filter((dial) => laneOf(dial) === proxy).map((dial) => this.#dial(agent.name, dial)),
+        ...bars.map((bar) => this.#stateName(bar)),
       ],
     }));
     return [
@@ -163,13 +164,17 @@ export class LaneMaker {
 
   #entryBar(agent: string, proxy: string, bar: Bar<EntryState>): string {
     const note = bar.note === '' ? '' : `: ${bar.note}`;
-    const { scale, labelled } = this.#style;
+    const { scale } = this.#style;
     const { y, height } = ENTRY_SHAPES[bar.state];
     const shape = { y: y * scale, height: height * scale };
-    const drawn = this.#bar(`e-${bar.state}`, shape, bar, `${agent}, ${proxy} ${bar.state}${note}`);
-    if (!labelled || bar.state === 'gone') return drawn;
-    const place = `x="${percent(this.#place(bar.from))}" y="${String((ENTRY_HEIGHT_PX / 2) * scale + 3.5)}" dx="6"`;
-    return `${drawn}<text class="state" ${place}>${bar.state}</text>`;
+    return this.#bar(`e-${bar.state}`, shape, bar, `${agent}, ${proxy} ${bar.state}${note}`);
+  }
+
+  #stateName({ state, from }: Bar<EntryState>): string {
+    const { scale, labelled } = this.#style;
+    if (!labelled || state === 'gone') return '';
+    const place = `x="${percent(this.#place(from))}" y="${String((ENTRY_HEIGHT_PX / 2) * scale + 3.5)}" dx="8"`;
+    return `<text class="state s-${state}" ${place}>${state}</text>`;
   }
 
   #bar(kind: string, { y, height }: Shape, { from, to }: Bar<string>, title: string): string {
@@ -192,23 +197,28 @@ export class LaneMaker {
     const colour = reached === undefined ? '' : this.#colourOf(reached);
     const aim = target === undefined ? 'anyone' : target;
     const why = replaces ? ' to replace a tunnel' : '';
-    const result =
-      reached === undefined ? outcome : `reaches ${reached}${via === undefined ? ' directly' : ` relayed by ${via}`}`;
+    const way = via === undefined ? 'directly' : `relayed by ${via}`;
+    const met =
+      outcome === 'wasted' ? `meets ${String(reached)}, which it holds already` : `reaches ${String(reached)} ${way}`;
+    const result = reached === undefined ? outcome : met;
     const [left, right] = [percent(this.#place(from)), percent(this.#place(to))];
-    const shape =
-      reached !== undefined
-        ? via === undefined
-          ? '<circle r="4"/>'
-          : `<circle r="4"/><circle class="via ${this.#colourOf(via)}" r="2"/>`
-        : outcome === 'cancelled' || outcome === 'unfinished'
-          ? '<circle class="none" r="3"/>'
-          : '<path d="M-3 -3L3 3M-3 3L3 -3"/>';
     const y = String((ENTRY_HEIGHT_PX / 2) * this.#style.scale);
     const title = `${agent} dials ${aim}${why}: ${result}, ${this.#style.span(from, to)}`;
+    const kind = outcome === 'wasted' ? 'wasted' : reached === undefined ? 'failed' : 'met';
     return (
-      `<g class="dial ${reached === undefined ? 'failed' : 'met'} ${colour}"><title>${escapeHtml(title)}</title>` +
-      `<line x1="${left}" x2="${right}" y1="${y}" y2="${y}"/><svg x="${right}" y="${y}" class="at">${shape}</svg></g>`
+      `<g class="dial ${kind} ${colour}"><title>${escapeHtml(title)}</title>` +
+      `<line x1="${left}" x2="${right}" y1="${y}" y2="${y}"/><svg x="${right}" y="${y}" class="at">${this.#glyph(dial)}</svg></g>`
     );
+  }
+
+  #glyph({ reached, via, outcome }: DialMark): string {
+    if (outcome === 'wasted') return '<circle class="none" r="3.5"/>';
+    if (reached !== undefined) {
+      const relay = via === undefined ? '' : `<circle class="via ${this.#colourOf(via)}" r="2"/>`;
+      return `<circle r="4"/>${relay}`;
+    }
+    if (outcome === 'cancelled' || outcome === 'unfinished') return '<circle class="none" r="3"/>';
+    return '<path d="M-3 -3L3 3M-3 3L3 -3"/>';
   }
 
   #gossip(agent: string, { at, from, changed, text }: GossipMark): string {

@@ -31,6 +31,10 @@ const SAMPLES: readonly (readonly [string, string])[] = [
     'dial that failed',
   ],
   [
+    '<g class="dial wasted"><line x1="4" x2="34" y1="9" y2="9"/><svg x="34" y="9" class="at"><circle class="none" r="3.5"/></svg></g>',
+    'dial that met a root proxy already held: wasted',
+  ],
+  [
     '<g class="dial failed"><svg x="22" y="9" class="at"><circle class="none" r="3"/></svg></g>',
     'dial given up: no longer of use',
   ],

@@ -198,7 +198,7 @@ function overlay({ ticks, timeline: { stretches, violations: broken } }: Page, p
   return `<svg class="overlay" aria-hidden="true">${[
     ...shaded,
     ...ticks.map((tick) => line(tick.at, tick.minor ? 'minor' : 'major')),
-    ...stretches.slice(1).map(({ from }) => line(from, 'edge')),
+    ...stretches.filter(({ from }) => from > 0).map(({ from }) => line(from, 'edge')),
     ...broken.map(({ at: ms }) => line(ms, 'violation')),
   ].join('')}</svg>`;
 }

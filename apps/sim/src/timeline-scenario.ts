@@ -100,6 +100,7 @@ function barsOf(steps: readonly Step[], proxy: string): readonly Bar<EntryState>
 function dialsOf(steps: readonly Step[]): readonly DialMark[] {
   const open = new Map<string, { from: number; target: string | undefined; replaces: boolean; cancelled: boolean }>();
   const marks: DialMark[] = [];
+  const made = new Map<string, number>();
   const finish = (id: string, to: number, end: Pick<DialMark, 'outcome' | 'reached' | 'via'>): void => {
     const dial = open.get(id);
     if (dial === undefined || !open.delete(id)) return;
@@ -111,7 +112,15 @@ function dialsOf(steps: readonly Step[]): readonly DialMark[] {
     const [verb, id = '', second = '', third = '', fourth = ''] = event.split(/\s+/);
     if (verb === 'fail') finish(id, index, { outcome: second, reached: undefined, via: undefined });
     const via = fourth === '' ? undefined : fourth.replace('via=', '');
-    if (verb === 'up') finish(id, index, { outcome: 'reached', reached: third.split('@')[0], via });
+    if (verb === 'up') {
+      made.set(second, marks.length);
+      finish(id, index, { outcome: 'reached', reached: third.split('@')[0], via });
+    }
+    for (const [, tunnel = ''] of effects.matchAll(/close (\S+) duplicate/g)) {
+      const place = made.get(tunnel) ?? -1;
+      const mark = marks[place];
+      if (mark !== undefined) marks[place] = { ...mark, outcome: 'wasted' };
+    }
     for (const [, dial = '', target, replaces] of effects.matchAll(/dial (\d+)(?:>(\S+?))?( replacing \S+)?(?:,|$)/g))
       open.set(dial, { from: index, target, replaces: replaces !== undefined, cancelled: false });
     for (const [, dial = ''] of effects.matchAll(/cancel (\d+)/g)) {

@@ -102,12 +102,14 @@ svg .at { overflow: visible; }
 .e-draining { opacity: 0.55; }
 .e-seeking { fill: color-mix(in oklab, var(--c) 22%, transparent); stroke: var(--c); stroke-width: 1; stroke-dasharray: 3 2; }
 .e-backoff { fill: color-mix(in oklab, var(--c) 13%, transparent); }
-text.state { font-size: 10px; fill: var(--ink); pointer-events: none; }
+text.state { font-size: 10.5px; fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3; stroke-linejoin: round; pointer-events: none; }
+text.s-claimed { stroke: none; fill: var(--card); font-weight: 600; }
 .e-gone { fill: var(--soft); opacity: 0.45; }
 .dial { stroke: var(--c); fill: none; }
 .dial circle { fill: var(--c); stroke: var(--card); stroke-width: 1.2; }
 .dial .via { stroke: none; fill: var(--c); outline: none; }
 .dial circle.none { fill: var(--card); stroke: var(--soft); }
+.dial.wasted circle.none { stroke: var(--c); stroke-width: 1.6; }
 .dial line { stroke-width: 1.6; }
 .dial.failed { --c: var(--bad); stroke: var(--bad); stroke-width: 1.7; }
 .tick { stroke: var(--c); stroke-width: 1.6; }

@@ -4,12 +4,14 @@ import type { StrategyName } from '@xylem/discovery/strategies';
 import { TimelineRecorder, simulate } from '@xylem/simulator';
 import type { BalancerPolicy, RunReport, Timeline } from '@xylem/simulator';
 import { IN_SECONDS } from './timeline-lanes.ts';
+import { escapeHtml } from './timeline-html.ts';
 import { renderPage } from './timeline-page.ts';
 import type { AxisTick } from './timeline-page.ts';
 
 export interface TimelineOptions {
   readonly seed: number;
   readonly strategy: StrategyName;
+  /** In place of the one that the seed draws. */
   readonly balancer: BalancerPolicy | undefined;
 }
 
@@ -34,11 +36,16 @@ export function drawSeed({ seed, strategy, balancer }: TimelineOptions): { html:
     observe: (world) => recorder.observe(world),
   });
   const timeline = recorder.timeline(report);
-  return { html: drawRun(timeline, report, strategy), report };
+  const asked = `--seed ${String(seed)}${strategy === 'stamped' ? '' : ` --strategy ${strategy}`}${balancer === undefined ? '' : ` --balancer ${balancer}`}`;
+  return { html: drawRun(timeline, report, { strategy, asked }), report };
 }
 
-/** The page of one run of the simulator. */
-export function drawRun(timeline: Timeline, report: RunReport, strategy: StrategyName): string {
+/** The page of one run of the simulator; `asked` are the flags that repeat it. */
+export function drawRun(
+  timeline: Timeline,
+  report: RunReport,
+  { strategy, asked }: { readonly strategy: StrategyName; readonly asked: string },
+): string {
   const { seed, violation } = report;
   return renderPage({
     title: `Seed ${String(seed)}`,
@@ -53,7 +60,7 @@ export function drawRun(timeline: Timeline, report: RunReport, strategy: Strateg
     ticks: linearTicks(timeline.endMs),
     linear: true,
     zooms: [1, 3, 10, 40, 200],
-    below: `<p class="foot">Written by <code>npm run sim -- --seed ${String(seed)} --html FILE</code>. The same run as text: <code>npm run sim -- --seed ${String(seed)} --trace</code>.</p>`,
+    below: `<p class="foot">Written by <code>npm run sim -- ${escapeHtml(asked)} --html FILE</code>. The same run as text: <code>npm run sim -- ${escapeHtml(asked)} --trace</code>.</p>`,
   });
 }
 
@@ -63,8 +70,9 @@ function factsOf(
   strategy: StrategyName,
 ): readonly (readonly [string, string])[] {
   const marks = agents.flatMap((agent) => agent.dials);
-  const met = marks.filter(({ reached }) => reached !== undefined);
-  const relayed = met.filter(({ via }) => via !== undefined).length;
+  const relayed = marks.filter(({ via }) => via !== undefined).length;
+  const wasted = marks.filter(({ outcome }) => outcome === 'wasted').length;
+  const failed = marks.filter(({ reached }) => reached === undefined).length;
   return [
     ['protocol', strategy],
     ['balancer', balancer],
@@ -72,7 +80,7 @@ function factsOf(
     ['root proxies', String(proxies.length)],
     ['agents', String(agents.length)],
     ['faults', String(faults.length)],
-    ['dials', `${String(dials)} (${String(met.length)} made a tunnel, ${String(relayed)} of them relayed)`],
+    ['dials', `${String(dials)} (${String(relayed)} relayed, ${String(wasted)} wasted, ${String(failed)} failed)`],
     ['gossip heard', String(agents.reduce((sum, { gossip }) => sum + gossip.length, 0))],
     ['virtual time', `${(endMs / 1000).toFixed(1)} s`],
     ['trace', hash],

@@ -15,6 +15,8 @@ export class AgentScribe {
   readonly #clock: () => number;
   readonly #entries = new Map<string, Track<EntryState>>();
   readonly #tunnels = new Map<string, string>();
+  /** By tunnel, the place of the dial that made it. */
+  readonly #made = new Map<string, number>();
   readonly #open = new Map<number, OpenDial>();
   readonly #dials: DialMark[] = [];
   readonly #gossip: GossipMark[] = [];
@@ -50,6 +52,7 @@ export class AgentScribe {
     for (const track of this.#entries.values()) track.set(at, undefined);
     for (const dial of this.#open.keys()) this.#finish(dial, { outcome: 'unfinished' });
     this.#tunnels.clear();
+    this.#made.clear();
   }
 
   lane(endMs: number): AgentLane {
@@ -82,6 +85,7 @@ export class AgentScribe {
     switch (event.type) {
       case 'tunnelEstablished':
         this.#tunnels.set(event.tunnel, event.proxy);
+        this.#made.set(event.tunnel, this.#dials.length);
         return this.#finish(event.dial, { outcome: 'reached', reached: event.proxy, via: event.via });
       case 'dialFailed':
         return this.#finish(event.dial, { outcome: event.reason });
@@ -90,6 +94,7 @@ export class AgentScribe {
         return void this.#gossip.push({ at: this.#clock(), from, changed, text: gossipText(event.message) });
       }
       case 'tunnelClosed':
+        this.#made.delete(event.tunnel);
         return void this.#tunnels.delete(event.tunnel);
       default:
         return;
@@ -103,6 +108,10 @@ export class AgentScribe {
     } else if (effect.type === 'cancelDial') {
       const dial = this.#open.get(effect.dial);
       if (dial !== undefined) dial.cancelled = true;
+    } else if (effect.type === 'closeTunnel' && effect.reason === 'duplicate') {
+      const place = this.#made.get(effect.tunnel);
+      const dial = place === undefined ? undefined : this.#dials[place];
+      if (place !== undefined && dial !== undefined) this.#dials[place] = { ...dial, outcome: 'wasted' };
     }
   }
 

@@ -34,7 +34,7 @@ export interface DialMark {
   /** The root proxy it reached; undefined when it failed. */
   readonly reached: string | undefined;
   readonly via: string | undefined;
-  /** How it ended: `reached`, the reason of the failure, `cancelled`, or `unfinished`. */
+  /** How it ended: `reached`, `wasted` when it met a root proxy that the agent had a tunnel to, `cancelled`, `unfinished`, or why it failed. */
   readonly outcome: string;
 }
 
