@@ -1,6 +1,5 @@
 import type { Incarnation, LeafId, RootEffect, RootEvent, RootStatus, TunnelId } from '@xylem/discovery';
-import { claimKey, decodeClaim, decodeSession, memberKey, sessionKey, toFence } from '@xylem/membership';
-import type * as membership from '@xylem/membership';
+import { PREFIX, decodeClaim, decodeSession, toFence } from '@xylem/membership';
 import type { RegistryEffect, RegistryEvent, SessionId, SessionReply, SessionRequest } from '@xylem/membership';
 import { claimEvent } from '../registry-messages.ts';
 import { describeOperation, viewedClaims } from './view-claims.ts';
@@ -11,10 +10,9 @@ import type { Agent, Broken, Instance, InstanceIndex, Operation, State, Tunnel }
 import type { Batch, StoreGraph, StoreNode } from './store-graph.ts';
 
 export const LEAF = 'berlin' as LeafId;
-const MEMBER = PROXY as string as membership.ProxyId;
-const CLAIM_KEY = claimKey({ leaf: LEAF as string as membership.LeafId, proxy: MEMBER, slot: 0 });
-export const MEMBER_KEY = memberKey(MEMBER);
-const SESSION_KEY = sessionKey(MEMBER);
+const CLAIM_KEY = `${PREFIX}claims/${LEAF}/${PROXY}/0`;
+export const MEMBER_KEY = `${PREFIX}proxies/${PROXY}`;
+const SESSION_KEY = `${PREFIX}sessions/${PROXY}`;
 
 /** The real cores and the store, unfolded so far. */
 export interface Cores {

@@ -55,7 +55,7 @@ export function take(
   return draft;
 }
 
-export function faultsOf(state: State): number {
+function faultsOf(state: State): number {
   return Object.values(state.used).reduce((sum, count) => sum + count, 0);
 }
 

@@ -2,13 +2,12 @@ import type { Incarnation, RootEvent, TunnelId } from '@xylem/discovery';
 import type { SessionId, StoreOperation, StoreOutcome } from '@xylem/membership';
 import type { Batch, StoreNode } from './store-graph.ts';
 
-export const FAULTS = ['expiry', 'pause', 'crash', 'cut', 'lag', 'unknown'] as const;
 /**
  * expiry: the member's lease lapses; pause: the first instance is stopped, and finds everything when it goes on; crash: an instance
  * dies; cut: a registry session breaks; lag: the store's watch tells nothing until it goes on; unknown: the registry never hears the outcome of a store operation, which may
  * have been applied, may be applied at any later time, or never.
  */
-export type FaultKind = (typeof FAULTS)[number];
+export type FaultKind = 'expiry' | 'pause' | 'crash' | 'cut' | 'lag' | 'unknown';
 
 export interface Bounds {
   /** Faults in one run, at most, and of each kind. */
