@@ -1,10 +1,12 @@
+import { openAudit } from '@xylem/audit';
+import type { AuditLog } from '@xylem/audit';
 import { defaultLeafConfig } from '@xylem/discovery';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
 import { describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
-import { EVENT, METRIC, serveOps, startTelemetry } from '@xylem/telemetry';
+import { auditHooks, EVENT, METRIC, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry, TelemetryOptions } from '@xylem/telemetry';
 import { X509Certificate } from 'node:crypto';
 import type { AgentConfig } from './config.ts';
@@ -41,8 +43,9 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
     otlpEndpoint: config.telemetry.otlpEndpoint,
     ...(overrides.logDestination === undefined ? {} : { logDestination: overrides.logDestination }),
   });
+  const audit = await openOwnAudit(config, telemetry);
   const tls = openTls(config, telemetry);
-  const agent = makeAgent(config, overrides, telemetry, tls);
+  const agent = makeAgent(config, overrides, { telemetry, audit }, tls);
   const ops = await serveOps({
     listen: config.ops.listen,
     ready: () => notReady(agent.status()),
@@ -61,6 +64,7 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
     telemetry.log.info(EVENT.serviceStopping);
     await agent.leave(config.drain.deadlineMs);
     tls.close();
+    await audit.close();
     await ops.close();
     telemetry.log.info(EVENT.serviceStopped);
     await telemetry.shutdown();
@@ -73,10 +77,18 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
   };
 }
 
+async function openOwnAudit(config: AgentConfig, telemetry: Telemetry): Promise<AuditLog> {
+  const { audit, leaf, agent } = config;
+  const settings = { file: audit.file, service: 'leaf-agent', instance: `${leaf}/${agent}`, ...auditHooks(telemetry) };
+  return openAudit(settings).catch((error: unknown) => {
+    throw new OperatingError(`audit.file: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  });
+}
+
 function makeAgent(
   config: AgentConfig,
   overrides: AgentOverrides,
-  telemetry: Telemetry,
+  { telemetry, audit }: { readonly telemetry: Telemetry; readonly audit: AuditLog },
   tls: FileTlsSource,
 ): DiscoveryAgent {
   const { leaf, agent } = config;
@@ -94,7 +106,7 @@ function makeAgent(
         agent,
         nodes: new NodeList(config.nodes),
         fence: new Fence(),
-        telemetry: new DialTelemetry(telemetry),
+        telemetry: new DialTelemetry(telemetry, audit),
         maxConnectionsPerTunnel: config.maxConnectionsPerTunnel,
         ...(overrides.resolve === undefined ? {} : { resolve: overrides.resolve }),
       },

@@ -1,8 +1,10 @@
+import { openAudit } from '@xylem/audit';
+import type { AuditLog } from '@xylem/audit';
 import type { RegistryLinkStatus, RootStatus } from '@xylem/discovery';
 import type { TlsSource } from '@xylem/grpc';
 import { OperatingError, parseHostPort } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
-import { EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
+import { auditHooks, EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { OpsServer, Telemetry } from '@xylem/telemetry';
 import type { RouterStatus } from '@xylem/tunnel';
 import { VERSION } from './config.ts';
@@ -54,12 +56,14 @@ export async function start(config: ProxyConfig, overrides: ProxyOverrides = {})
   if (!isProxyId(id))
     throw new OperatingError(`id: ${JSON.stringify(id)} is not a DNS label: it may not start or end with "-"`);
   const telemetry = overrides.telemetry ?? openTelemetry(config);
+  const audit = await openOwnAudit(config, telemetry);
   const tls: TlsSource & { close?(): void } = overrides.tls ?? openTls(config, telemetry);
-  const parts = assemble(id, config, overrides, telemetry, tls);
+  const parts = assemble(id, config, overrides, { telemetry, audit }, tls);
   observeState(telemetry.metrics, parts);
   const release = async (ops?: OpsServer): Promise<void> => {
     closeNow(parts);
     tls.close?.();
+    await audit.close();
     await ops?.close();
   };
   const { ops, ports } = await open(parts, config, telemetry).catch(async (error: unknown) => {
@@ -90,6 +94,12 @@ function openTelemetry(config: ProxyConfig): Telemetry {
     logLevel: config.log.level,
     otlpEndpoint: config.telemetry.otlpEndpoint,
   });
+}
+
+async function openOwnAudit({ id, audit }: ProxyConfig, telemetry: Telemetry): Promise<AuditLog> {
+  return openAudit({ file: audit.file, service: 'root-proxy', instance: id, ...auditHooks(telemetry) }).catch(
+    named('audit.file'),
+  );
 }
 
 interface Opened {

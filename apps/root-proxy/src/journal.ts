@@ -1,3 +1,4 @@
+import type { AuditLog } from '@xylem/audit';
 import type { ServerFault } from '@xylem/grpc';
 import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
 import type { Counter, Metrics, SpanHandle, Telemetry, Tracing } from '@xylem/telemetry';
@@ -19,6 +20,7 @@ import type { Tunnel, TunnelEnd } from './tunnels/tunnel.ts';
  */
 export class Journal implements PlaneObserver, DialObserver {
   readonly #telemetry: Telemetry;
+  readonly #audit: AuditLog;
   readonly #metrics: Metrics;
   readonly #tracing: Tracing;
   readonly #up: Counter;
@@ -33,8 +35,9 @@ export class Journal implements PlaneObserver, DialObserver {
     { readonly span: SpanHandle; readonly order: ClaimOrder; readonly startedAt: number }
   >();
 
-  constructor(telemetry: Telemetry) {
+  constructor(telemetry: Telemetry, audit: AuditLog) {
     this.#telemetry = telemetry;
+    this.#audit = audit;
     this.#metrics = telemetry.metrics;
     this.#tracing = telemetry.tracing;
     this.#up = this.#metrics.counter(METRIC.carriedBytes, { direction: 'up' });
@@ -79,6 +82,10 @@ export class Journal implements PlaneObserver, DialObserver {
 
   recorded(tunnel: Tunnel, slot: number, token: bigint): void {
     this.#telemetry.log.info(EVENT.claimRecorded, { ...nameOf(tunnel), slot, token: Number(token) });
+    const { leaf, agent } = tunnel.hello;
+    const actor = `leaf/${leaf}/agent/${agent}`;
+    const details = { token: String(token) };
+    this.#audit.record({ kind: 'claim.granted', actor, subject: `${leaf}/${slot}`, outcome: 'done', details });
   }
 
   gossipSent(tunnel: Tunnel, kind: 'snapshot' | 'delta'): void {
@@ -129,6 +136,12 @@ export class Journal implements PlaneObserver, DialObserver {
       this.#metrics.histogram(METRIC.claimRecordSeconds).record((now() - startedAt) / 1_000);
     } else if (answer.type === 'claimReleased') {
       this.#telemetry.log.info(EVENT.claimReleased, { leaf, slot });
+      this.#audit.record({
+        kind: 'claim.released',
+        actor: `leaf/${leaf}`,
+        subject: `${leaf}/${slot}`,
+        outcome: 'done',
+      });
     } else {
       span.fail(answer.type);
       const cause = answer.type === 'claimRefused' ? answer.cause : 'unknown-outcome';
@@ -153,6 +166,7 @@ export class Journal implements PlaneObserver, DialObserver {
     const fields = { ...targetOf(order), connection, outcome, way: wayText(way), durationMs: Math.round(durationMs) };
     if (outcome === 'connected') this.#telemetry.log.info(EVENT.connectionOpened, fields);
     else this.#telemetry.log.info(EVENT.connectionRefused, { ...fields, detail });
+    this.#auditDial(order, outcome, { connection, outcome, detail, way: wayText(way), source: order.source });
   }
 
   connectionClosed(order: DialOrder, connection: string, summary: ConnectionSummary): void {
@@ -168,6 +182,24 @@ export class Journal implements PlaneObserver, DialObserver {
       detail,
       upBytes,
       downBytes,
+    });
+    this.#audit.record({
+      kind: 'dial.closed',
+      actor: actorOf(order),
+      subject: targetText(order),
+      outcome: kind === 'clean' ? 'done' : 'failed',
+      details: { connection, reason: reason ?? kind, upBytes, downBytes },
+    });
+  }
+
+  #auditDial(order: DialOrder, outcome: DialOutcome, details: Readonly<Record<string, string>>): void {
+    const denied = outcome === 'denied';
+    this.#audit.record({
+      kind: denied ? 'dial.denied' : 'dial.allowed',
+      actor: actorOf(order),
+      subject: targetText(order),
+      outcome: denied ? 'denied' : outcome === 'connected' ? 'done' : 'failed',
+      details,
     });
   }
 
@@ -276,6 +308,14 @@ function nameOf(tunnel: Tunnel): { readonly leaf: string; readonly agent: string
 function targetOf({ leaf, node, port, user, traceparent }: DialOrder): Readonly<Record<string, unknown>> {
   const traceId = /^00-([0-9a-f]{32})-/.exec(traceparent)?.[1];
   return { leaf, node, port, user, ...(traceId === undefined ? {} : { trace_id: traceId }) };
+}
+
+function actorOf({ user }: DialOrder): string {
+  return user === '' ? 'anonymous' : `user/${user}`;
+}
+
+function targetText({ leaf, node, port }: DialOrder): string {
+  return `${node}.${leaf}:${port}`;
 }
 
 function wayText(way: DialWay): string {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { AuditLog } from '@xylem/audit';
 import { defaultRelayConfig, RelayPolicy } from '@xylem/discovery';
 import type { InstanceNonce, LivenessConfig, ProxyId, Random, RootConfig } from '@xylem/discovery';
 import { createServer } from '@xylem/grpc';
@@ -47,6 +48,12 @@ export interface Parts {
   readonly servers: { readonly tunnel: GrpcServer; readonly peer: GrpcServer; readonly access: GrpcServer };
 }
 
+/** Where a root proxy says what happens. */
+export interface Reporting {
+  readonly telemetry: Telemetry;
+  readonly audit: AuditLog;
+}
+
 interface Context {
   readonly proxy: ProxyId;
   readonly config: ProxyConfig;
@@ -70,11 +77,11 @@ export function assemble(
   proxy: ProxyId,
   config: ProxyConfig,
   tuning: Tuning,
-  telemetry: Telemetry,
+  { telemetry, audit }: Reporting,
   tls: TlsSource,
 ): Parts {
   const random = tuning.random ?? { next: () => Math.random() };
-  const context: Context = { proxy, config, tuning, telemetry, journal: new Journal(telemetry), tls, random };
+  const context: Context = { proxy, config, tuning, telemetry, journal: new Journal(telemetry, audit), tls, random };
   const peers = makePeers(context);
   const dials: Dials = makeDials(context, peers, () => plane);
   const plane: TunnelPlane = makePlane(context, dials, () => link);

@@ -29,6 +29,15 @@ export function commonKeys(options: { readonly opsListen: string }) {
     log: z
       .strictObject({ level: z.enum(LOG_LEVELS).default('info').describe('least severity that is logged') })
       .prefault({}),
+    audit: z
+      .strictObject({
+        file: z.string().min(1).optional().describe('append-only audit lines, hash-chained; none: no audit file'),
+        required: z
+          .boolean()
+          .default(false)
+          .describe('refuse dials while the audit file cannot be written, instead of keeping their lines in memory'),
+      })
+      .prefault({}),
     telemetry: z
       .strictObject({
         otlpEndpoint: httpUrl('http://jaeger:4318')

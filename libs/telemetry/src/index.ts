@@ -1,3 +1,4 @@
+export { auditHooks } from './audit.ts';
 export type { Log, LogFields, LogLevel } from './log.ts';
 export { SERIES_LIMIT } from './metrics.ts';
 export type { Counter, Histogram, Labels, Level, Metrics, Sample } from './metrics.ts';

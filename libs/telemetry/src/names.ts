@@ -139,6 +139,7 @@ export const METRIC = {
   // Every service.
   certificateExpirySeconds: metric('gauge', 'xylem.certificate.expiry_seconds', 'Time until the own certificate ends.'),
   tlsReloads: metric('counter', 'xylem.tls.reloads', 'Credential reloads by result.', ['result']),
+  auditWritable: metric('gauge', 'xylem.audit.writable', '1 while audit lines can be written.'),
   residentBytes: metric('gauge', 'process.resident_memory_bytes', 'Resident memory.'),
   heapBytes: metric('gauge', 'process.heap_used_bytes', 'JavaScript heap in use.'),
   cpuSeconds: metric('counter', 'process.cpu_seconds', 'CPU time used.'),
@@ -158,6 +159,9 @@ export const EVENT = {
   tlsReloaded: 'tls.reloaded',
   tlsReloadFailed: 'tls.reload_failed',
   tlsUntrusted: 'tls.untrusted',
+  audit: 'audit',
+  auditFailed: 'audit.failed',
+  auditRecovered: 'audit.recovered',
   // Discovery, leaf agent.
   proxyFound: 'discovery.proxy_found',
   proxyGone: 'discovery.proxy_gone',

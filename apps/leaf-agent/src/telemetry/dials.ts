@@ -1,3 +1,4 @@
+import type { AuditLog } from '@xylem/audit';
 import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
 import type { SpanHandle, Telemetry } from '@xylem/telemetry';
 import type { Carried } from '@xylem/carrier';
@@ -16,12 +17,14 @@ export interface DialRecord {
 /** Spans, metrics and log lines of the dials and connections of this agent. */
 export class DialTelemetry {
   readonly #telemetry: Telemetry;
+  readonly #audit: AuditLog;
   readonly #open = new Set<Carried>();
   #endedUpBytes = 0;
   #endedDownBytes = 0;
 
-  constructor(telemetry: Telemetry) {
+  constructor(telemetry: Telemetry, audit: AuditLog) {
     this.#telemetry = telemetry;
+    this.#audit = audit;
     telemetry.metrics.observe(METRIC.openConnections, () => this.#open.size);
     telemetry.metrics.observe(METRIC.carriedBytes, () => this.#bytes());
   }
@@ -59,6 +62,7 @@ export class DialTelemetry {
           .histogram(METRIC.dialSeconds, { outcome })
           .record((performance.now() - started) / 1_000);
         if (outcome !== 'connected') log.debug(EVENT.connectionRefused, { outcome, detail });
+        this.#auditDial(request, proxy, outcome, detail);
       },
       opened: (carried) => {
         this.#open.add(carried);
@@ -78,6 +82,17 @@ export class DialTelemetry {
         });
       },
     };
+  }
+
+  #auditDial({ connection, target, user }: tunnel.DialRequest, proxy: string, outcome: string, detail: string): void {
+    const denied = outcome === 'denied';
+    this.#audit.record({
+      kind: denied ? 'dial.denied' : 'dial.allowed',
+      actor: user === '' ? 'anonymous' : `user/${user}`,
+      subject: `${target?.node ?? ''}.${target?.leaf ?? ''}:${target?.port ?? 0}`,
+      outcome: denied ? 'denied' : outcome === 'connected' ? 'done' : 'failed',
+      details: { connection, outcome, detail, source: `proxy/${proxy}` },
+    });
   }
 
   /** Up is from the user to the node. */

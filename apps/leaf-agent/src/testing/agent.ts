@@ -51,6 +51,7 @@ export async function startTestAgent(options: TestAgentOptions): Promise<TestAge
     tls: options.identity.tls,
     ops: { listen: '127.0.0.1:0' },
     log: { level: 'debug' },
+    audit: { required: false },
     telemetry: {},
     leaf: 'berlin',
     agent: 'a1',

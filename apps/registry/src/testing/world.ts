@@ -133,6 +133,7 @@ function settings(id: string, store: RegistrySettings['store']): RegistrySetting
     tls: { ca: '', cert: '', key: '' },
     ops: { listen: '127.0.0.1:0' },
     log: { level: 'debug' },
+    audit: { required: false },
     telemetry: {},
     id,
     listen: '127.0.0.1:0',

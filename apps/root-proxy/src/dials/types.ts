@@ -8,6 +8,8 @@ export interface DialOrder {
   /** 0: the node's only port. */
   readonly port: number;
   readonly user: string;
+  /** Where it came from: the user's address, or the root proxy that forwarded it. For logs and audit. */
+  readonly source: string;
   /** Root proxies passed so far. */
   readonly hops: number;
   /** 0: the default. */

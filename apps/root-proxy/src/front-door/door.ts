@@ -82,12 +82,12 @@ export class FrontDoor {
 
   /** undefined: the client went away first. */
   async #dial(
-    { authority, socket }: FrontDoorRequest,
+    { authority, socket, source }: FrontDoorRequest,
     user: string,
     span: SpanHandle,
   ): Promise<DialAnswer | undefined> {
     const { traceparent } = span;
-    const dial = this.#ports.dials.dial({ ...authority, user, hops: 0, timeoutMs: 0, traceparent });
+    const dial = this.#ports.dials.dial({ ...authority, user, source, hops: 0, timeoutMs: 0, traceparent });
     const gone = Promise.withResolvers<undefined>();
     const onClose = (): void => {
       dial.abandon();

@@ -42,9 +42,11 @@ export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): rea
   const { proxy, domain, dials, tracing, connections, overview } = ports;
   return [
     handleDuplex(RawFrameMethods.forward, async (call, peer) => {
-      authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
+      const { proxy: forwarder } = authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
       const order = ({ hops, user }: { readonly hops: number; readonly user: string }) =>
-        hops === 1 ? { hops, user } : { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
+        hops === 1
+          ? { hops, user, source: `proxy/${forwarder}` }
+          : { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
       await serveDialStream(call, { dials, tracing, span: SPAN.peerReceive, order });
     }),
     handleDuplex(RawFrameMethods.relay, (call, peer) => {
@@ -67,7 +69,12 @@ export function accessServices({ domain, dials, tracing, overview }: ServicePort
     handleDuplex(RawFrameMethods.dial, async (call, peer) => {
       const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, domain);
       // Who the user is comes from the certificate, and how far the dial has come from us: both are ignored in `open`.
-      await serveDialStream(call, { dials, tracing, span: SPAN.accessDial, order: () => ({ hops: 0, user }) });
+      await serveDialStream(call, {
+        dials,
+        tracing,
+        span: SPAN.accessDial,
+        order: () => ({ hops: 0, user, source: peer.address }),
+      });
     }),
     handleUnary(AccessService.listNodes, async ({ leaf }, { peer }) => {
       authorise('/xylem.access.v1.AccessService/ListNodes', peer, domain);

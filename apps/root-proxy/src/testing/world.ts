@@ -199,7 +199,14 @@ export function claimedBy(proxy: RunningProxy, agent: string): boolean {
 }
 
 function common(tls: { readonly ca: string; readonly cert: string; readonly key: string }) {
-  return { domain: DOMAIN, tls, ops: { listen: ANY }, log: { level: 'debug' as const }, telemetry: {} };
+  return {
+    domain: DOMAIN,
+    tls,
+    ops: { listen: ANY },
+    log: { level: 'debug' as const },
+    audit: { required: false },
+    telemetry: {},
+  };
 }
 
 function telemetryTo(service: string, instance: string, lines: LogLine[], otlpEndpoint?: string) {

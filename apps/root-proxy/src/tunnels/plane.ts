@@ -119,8 +119,12 @@ export class TunnelPlane {
     return this.#tunnels.size;
   }
 
+  /** Dials carry the new incarnation at once: agents hold dials of the old one against us as soon as they hear of it. */
   registryConnected(incarnation: Incarnation): void {
     this.#driver.feed({ type: 'registryConnected', incarnation });
+    for (const { tunnel, slot, token } of this.#core.status().tunnels) {
+      if (slot !== undefined) this.#ports.dials.tunnelClaimed(tunnel, incarnation, token);
+    }
   }
 
   registryLost(): void {
