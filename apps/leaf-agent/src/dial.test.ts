@@ -142,6 +142,16 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
     assert.equal(performance.now() - started < 2_000, true);
   });
 
+  test('serves a process that is not registered until another with its name is', async () => {
+    const unregistered = { incarnation: 0n, token: 0n };
+    const served = await outcome({ node: 'echo', port: 7 }, unregistered);
+    assert.equal(served.code, OutcomeCode.OUTCOME_CODE_CONNECTED);
+    await outcome({ node: 'echo', port: 7 }, { incarnation: 8n, token: 20n });
+    const stale = await outcome({ node: 'echo', port: 7 }, unregistered);
+    assert.equal(stale.code, OutcomeCode.OUTCOME_CODE_DENIED);
+    assert.match(stale.detail, /unregistered life of root proxy p1 is stale, 8 has been seen/);
+  });
+
   test('refuses a stale incarnation and a stale token, and takes newer ones', async () => {
     const stale = await outcome({ node: 'echo', port: 7 }, { incarnation: 6n, token: 11n });
     assert.equal(stale.code, OutcomeCode.OUTCOME_CODE_DENIED);

@@ -5,6 +5,7 @@ export * from './shared/gossip-view.ts';
 export * from './leaf/types.ts';
 export { defaultLeafConfig } from './leaf/defaults.ts';
 export { StampedKnowledge, type AdmitGossip, type Knowledge, type Verdict } from './leaf/knowledge.ts';
+export { DialFence, type Admission, type FenceMark } from './leaf/dial-fence.ts';
 export { LeafDiscovery } from './leaf/leaf-discovery.ts';
 export * from './root/types.ts';
 export { defaultRegistryLinkConfig, defaultRootConfig } from './root/defaults.ts';

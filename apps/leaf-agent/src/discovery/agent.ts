@@ -105,7 +105,7 @@ export class DiscoveryAgent {
       this.#performOne(effect);
     }
     const status = this.#discovery.status();
-    this.#ports.carrying.fence.epochSeen(status.stamp?.epoch ?? 0n);
+    if (status.stamp !== undefined) this.#ports.carrying.fence.believes(status.stamp.epoch);
     this.#ports.carrying.fence.keepOnly(new Set(status.entries.map(({ proxy }) => proxy)));
     this.#journal.changed(status);
     this.#timer.set(this.#discovery.nextTimeout());
@@ -171,7 +171,6 @@ export class DiscoveryAgent {
     const { attached } = result;
     const { proxy, incarnation, via } = attached;
     if (!isTunnelId(id)) throw new Error(`assertion failed: ${id} names no tunnel`);
-    this.#ports.carrying.fence.raise(proxy, { incarnation, token: 0n });
     const tunnel = new AgentTunnel(id, attached, this.#ports.carrying, this.#ports.random, {
       message: (message) => this.#message(tunnel, message),
       silent: (silentMs) => this.#silent(tunnel, silentMs),

@@ -82,7 +82,8 @@ export class AgentTunnel {
   constructor(id: TunnelId, attached: Attached, carrying: CarryingPorts, random: Random, listener: TunnelListener) {
     this.id = id;
     this.attached = attached;
-    this.connections = new TunnelConnections(carrying, attached.channel, attached.proxy);
+    const admission = carrying.fence.admit(attached.proxy, attached.incarnation);
+    this.connections = new TunnelConnections(carrying, attached.channel, attached.proxy, admission);
     this.#listener = listener;
     const { pingIntervalMs, deadAfterMs } = attached;
     this.#liveness = new Liveness({ intervalMs: pingIntervalMs, deadAfterMs }, random, performance.now());

@@ -1,5 +1,6 @@
 import { carry, FramePort, refuse } from '@xylem/carrier';
 import type { Carried } from '@xylem/carrier';
+import type { Admission, DialFence } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import type { DialOutcome, ResetReason } from '@xylem/tunnel';
@@ -10,7 +11,6 @@ import { connectNode } from '../nodes/connect.ts';
 import type { NodeConnection, Resolver } from '../nodes/connect.ts';
 import type { NodeList } from '../nodes/list.ts';
 import type { DialRecord, DialTelemetry } from '../telemetry/dials.ts';
-import type { Fence } from './fence.ts';
 
 /** What every tunnel of an agent shares for carrying connections. */
 export interface CarryingPorts {
@@ -18,7 +18,7 @@ export interface CarryingPorts {
   /** The agent's own name, for the outcome's `via`. */
   readonly agent: string;
   readonly nodes: NodeList;
-  readonly fence: Fence;
+  readonly fence: DialFence;
   readonly telemetry: DialTelemetry;
   readonly maxConnectionsPerTunnel: number;
   /** Default: the system's. */
@@ -41,16 +41,18 @@ export class TunnelConnections {
   readonly #ports: CarryingPorts;
   readonly #channel: GrpcChannel;
   readonly #proxy: string;
+  readonly #admission: Admission;
   /** Dials without an outcome yet, by connection. */
   readonly #dialling = new Map<string, AbortController>();
   readonly #open = new Map<string, Carried>();
   #idle: (() => void)[] = [];
   #aborted = false;
 
-  constructor(ports: CarryingPorts, channel: GrpcChannel, proxy: string) {
+  constructor(ports: CarryingPorts, channel: GrpcChannel, proxy: string, admission: Admission) {
     this.#ports = ports;
     this.#channel = channel;
     this.#proxy = proxy;
+    this.#admission = admission;
   }
 
   get size(): number {
@@ -87,7 +89,7 @@ export class TunnelConnections {
   }
 
   #check({ target, incarnation, token }: tunnel.DialRequest): Refusal | undefined {
-    const stale = this.#ports.fence.check(this.#proxy, { incarnation, token });
+    const stale = this.#ports.fence.check(this.#proxy, { incarnation, token }, this.#admission);
     if (stale !== undefined) return { kind: 'failed', outcome: 'denied', detail: stale };
     if (target === undefined || target.port > 65_535)
       return { kind: 'failed', outcome: 'invalid', detail: 'the dial names no valid target' };

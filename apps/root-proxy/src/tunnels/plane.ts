@@ -123,7 +123,7 @@ export class TunnelPlane {
   registryConnected(incarnation: Incarnation): void {
     this.#driver.feed({ type: 'registryConnected', incarnation });
     for (const { tunnel, slot, token } of this.#core.status().tunnels) {
-      if (slot !== undefined) this.#ports.dials.tunnelClaimed(tunnel, incarnation, token);
+      if (slot !== undefined && this.#tunnels.has(tunnel)) this.#ports.dials.tunnelClaimed(tunnel, incarnation, token);
     }
   }
 
