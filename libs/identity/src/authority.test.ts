@@ -10,7 +10,8 @@ import { connect, createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import { createAuthority, openAuthority } from './authority.ts';
-import type { Authority, IssuedCertificate } from './authority.ts';
+import type { Authority } from './authority.ts';
+import type { IssuedCertificate } from './issuer.ts';
 
 const DOMAIN = 'xylem.internal';
 const HOUR_MS = 3_600_000;
@@ -71,7 +72,11 @@ describe('authority', () => {
         'URI:spiffe://xylem.internal/proxy/p1, DNS:p1.xylem.internal, DNS:xylem.internal',
         2,
       ],
-      [{ kind: 'registry', registry: 'r1' }, 'URI:spiffe://xylem.internal/registry/r1, DNS:registry.xylem.internal', 2],
+      [
+        { kind: 'registry', registry: 'r1' },
+        'URI:spiffe://xylem.internal/registry/r1, DNS:registry.xylem.internal, DNS:enrol.xylem.internal',
+        2,
+      ],
       [{ kind: 'agent', leaf: 'berlin', agent: 'a1' }, 'URI:spiffe://xylem.internal/leaf/berlin/agent/a1', 1],
       [{ kind: 'user', user: 'ann@example.org' }, 'URI:spiffe://xylem.internal/user/ann@example.org', 1],
     ] as const;

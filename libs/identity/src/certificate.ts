@@ -23,7 +23,7 @@ cryptoProvider.set(webcrypto);
 export const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** Certificates start this much in the past, for peers whose clock is behind. */
-const CLOCK_SKEW_MS = 5 * 60_000;
+export const BACKDATE_MS = 5 * 60_000;
 
 /** X.509 counts whole seconds. */
 const SECOND_MS = 1_000;
@@ -46,7 +46,7 @@ function dnsNames(identity: Identity, domain: string): readonly string[] {
     case 'proxy':
       return [`${identity.proxy}.${domain}`, domain];
     case 'registry':
-      return [`registry.${domain}`];
+      return [`registry.${domain}`, `enrol.${domain}`];
     case 'agent':
     case 'user':
       return [];
@@ -74,11 +74,11 @@ export interface Validity {
   readonly notAfter: Date;
 }
 
-/** From `CLOCK_SKEW_MS` before now to `ttlMs` after it, but never past the end of the signing certificate. */
+/** From `BACKDATE_MS` before now to `ttlMs` after it, but never past the end of the signing certificate. */
 export function validity(now: number, ttlMs: number, limit?: Date): Validity {
   const notAfter = new Date(Math.ceil((now + ttlMs) / SECOND_MS) * SECOND_MS);
   return {
-    notBefore: new Date(Math.floor((now - CLOCK_SKEW_MS) / SECOND_MS) * SECOND_MS),
+    notBefore: new Date(Math.floor((now - BACKDATE_MS) / SECOND_MS) * SECOND_MS),
     notAfter: limit !== undefined && limit < notAfter ? limit : notAfter,
   };
 }
@@ -98,6 +98,29 @@ export async function makeRootCertificate(
       new BasicConstraintsExtension(true, 1, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+}
+
+/** The certificate of a registry replica that signs end entities, and nothing else. */
+export async function makeIntermediateCertificate(
+  subject: string,
+  publicKey: PublicKey | webcrypto.CryptoKey,
+  lifetime: Validity,
+  root: Signer,
+): Promise<X509Certificate> {
+  return X509CertificateGenerator.create({
+    subject: [{ CN: [subject] }],
+    issuer: root.certificate.subjectName,
+    publicKey,
+    signingKey: root.privateKey,
+    ...lifetime,
+    signingAlgorithm: KEY_ALGORITHM,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(publicKey),
+      await AuthorityKeyIdentifierExtension.create(root.certificate.publicKey),
     ],
   });
 }

@@ -1,13 +1,38 @@
-export { RequestError, createAuthority, hasAuthority, openAuthority } from './authority.ts';
-export type { Authority, AuthorityOptions, IssuedCertificate, SignedCertificate } from './authority.ts';
+export { createAuthority, hasAuthority, openAuthority } from './authority.ts';
+export type { Authority, AuthorityOptions } from './authority.ts';
+export { BACKDATE_MS } from './certificate.ts';
+export { RequestError, certificateFingerprint, keyFingerprint, requestedKeyFingerprint } from './certificate-key.ts';
 export { verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain } from './chain.ts';
+export { EnrolmentError } from './enrolment-error.ts';
+export type { EnrolmentStage } from './enrolment-error.ts';
+export { joinByToken, renewIdentity } from './enrolment.ts';
+export type { JoinAs, JoinOptions } from './enrolment.ts';
+export {
+  hasIdentity,
+  installIdentity,
+  nextKey,
+  prepareIdentityFolder,
+  readIdentityFacts,
+  readIdentityFolder,
+} from './identity-folder.ts';
+export type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
 export { describeIdentity, identityUri, isDomain, isName, isUserName, parseIdentity } from './identity.ts';
 export type { Identity, IdentityProblem } from './identity.ts';
+export {
+  hasIntermediate,
+  makeIntermediate,
+  openIntermediateIssuer,
+  readIntermediate,
+  writeIntermediate,
+} from './intermediate.ts';
+export type { Intermediate, IntermediateIssuerOptions } from './intermediate.ts';
+export type { CertificateIssuer, IssuedCertificate, SignedCertificate } from './issuer.ts';
 export { joinTokenHash, joinTokenText, makeJoinToken, parseJoinToken, pinOf } from './join-token.ts';
 export type { JoinToken } from './join-token.ts';
 export {
   KeyFileError,
+  assertPrivateDirectory,
   makePrivateDirectory,
   readCertificateFile,
   readKeyFile,
@@ -15,6 +40,8 @@ export {
   writeKeyFile,
 } from './key-file.ts';
 export { derOfPem, pemOfDer } from './pem.ts';
+export { openRootFolder } from './root-folder.ts';
+export type { RootCertificate, RootFolder, RootFolderOptions } from './root-folder.ts';
 export { Secret } from './secret.ts';
 export { readSecret } from './secret-file.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';

@@ -56,6 +56,15 @@ export function readSecretText(path: string, what: string): string {
   return text;
 }
 
+/** Throws a KeyFileError that says what to do when others than its owner may enter a directory. */
+export function assertPrivateDirectory(path: string): void {
+  if (process.platform === 'win32') return;
+  const { mode } = statSync(path);
+  if ((mode & GROUP_OR_WORLD) === 0) return;
+  const octal = (mode & 0o777).toString(8).padStart(4, '0');
+  throw new KeyFileError(path, `is accessible to other users (mode ${octal}). Run: chmod 700 ${path}`);
+}
+
 /** Makes a directory only its owner can enter. */
 export function makePrivateDirectory(path: string): void {
   try {
