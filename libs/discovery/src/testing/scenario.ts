@@ -90,11 +90,17 @@ function parseStamp(text: string): Stamp {
   return { epoch: BigInt(epoch), revision: BigInt(revision) };
 }
 
-/** `a`, `a@5`, `a@5!` (draining). */
+/** `a`, `a@5`, `a@5!` (draining), `a@5^2` (of generation 2). */
 function parseRecord(text: string): ProxyRecord {
-  const [id = '', incarnation = '1'] = text.replace('!', '').split('@');
-  const state = text.endsWith('!') ? 'draining' : 'ready';
-  return { id: id as ProxyId, incarnation: BigInt(incarnation) as Incarnation, state, generation: 0 };
+  const [record = '', generation = '0'] = text.split('^');
+  const [id = '', incarnation = '1'] = record.replace('!', '').split('@');
+  const state = record.endsWith('!') ? 'draining' : 'ready';
+  return {
+    id: id as ProxyId,
+    incarnation: BigInt(incarnation) as Incarnation,
+    state,
+    generation: Number(generation),
+  };
 }
 
 function parseSnapshot(stamp: string, records: readonly string[]): Snapshot {
@@ -109,7 +115,7 @@ function parseDelta(from: string, to: string, changes: readonly string[]): Delta
 
 function showMessage(message: GossipMessage): string {
   const show = (record: ProxyRecord): string =>
-    `${record.id}@${record.incarnation}${record.state === 'draining' ? '!' : ''}`;
+    `${record.id}@${record.incarnation}${record.state === 'draining' ? '!' : ''}${record.generation === 0 ? '' : `^${record.generation}`}`;
   const stamp = (value: Stamp): string => `${value.epoch}.${value.revision}`;
   if (message.kind === 'snapshot') return `${stamp(message.stamp)} ${message.proxies.map(show).join(' ')}`;
   const changes = [...message.changed.map((record) => `+${show(record)}`), ...message.removed.map((id) => `-${id}`)];
@@ -134,7 +140,13 @@ class LeafMachine implements Machine {
     const strategy = (this.#options.get('strategy') ?? 'stamped') as StrategyName;
     const steering = this.#options.get('steering') === 'off' ? 'off' : 'sni';
     const standbys = Number(this.#options.get('standbys') ?? '32');
-    const config = { ...defaultLeafConfig('berlin' as LeafId, 'a1' as AgentId), steering, standbys } as const;
+    const maxPermits = Number(this.#options.get('permits') ?? '8');
+    const config = {
+      ...defaultLeafConfig('berlin' as LeafId, 'a1' as AgentId),
+      steering,
+      standbys,
+      maxPermits,
+    } as const;
     return createAgent(strategy, config, fixedRandom(Number(this.#options.get('draw') ?? '0')), at);
   }
 
