@@ -1,6 +1,6 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { watch } from 'node:fs';
+import { realpathSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
 import { KeyFileError, readCertificateFile, readKeyFile } from './key-file.ts';
@@ -46,16 +46,17 @@ export interface FileTlsSource extends TlsSource {
 const POLL_INTERVAL_MS = 10_000;
 /** Renewal writes several files: look once they have been quiet for this long. */
 const SETTLE_MS = 50;
+const LOAD_ATTEMPTS = 5;
 
 /** Material that only changes when `replace` is called. */
 export function memoryTlsSource(material: TlsMaterial): TlsSource & { replace(material: TlsMaterial): void } {
-  let current = verified(material, { ca: 'ca', cert: 'cert', key: 'key' }).material;
+  let current = verifiedMaterial(material, { ca: 'ca', cert: 'cert', key: 'key' }).material;
   const listeners = new Set<(material: TlsMaterial) => void>();
   return {
     current: () => current,
     onChange: (listener) => subscribe(listeners, listener),
     replace(next) {
-      current = verified(next, { ca: 'ca', cert: 'cert', key: 'key' }).material;
+      current = verifiedMaterial(next, { ca: 'ca', cert: 'cert', key: 'key' }).material;
       for (const listener of [...listeners]) listener(current);
     },
   };
@@ -129,14 +130,41 @@ interface Loaded {
   readonly notAfterMs: number;
 }
 
+/** An identity folder switches its three files at once, by a link: they are read again when that happened meanwhile. */
 function load(files: TlsFiles): Loaded {
-  const ca = readCertificateFile(files.ca);
-  const cert = readCertificateFile(files.cert);
-  return verified({ ca, cert, key: readKeyFile(files.key) }, files);
+  return readStable(
+    () => [files.ca, files.cert, files.key].map(realPath).join('\n'),
+    () => {
+      const ca = readCertificateFile(files.ca);
+      const cert = readCertificateFile(files.cert);
+      return verifiedMaterial({ ca, cert, key: readKeyFile(files.key) }, files);
+    },
+  );
 }
 
-/** Checks that each text is what it claims to be, and that the certificate is the key's. `names` are for messages. */
-function verified(material: TlsMaterial, names: TlsFiles): Loaded {
+/** Reads again when `version` changed during the reading: what it came to, a failure included, says nothing then. */
+export function readStable<T>(version: () => string, read: () => T): T {
+  for (let attempt = 1; ; attempt += 1) {
+    const before = version();
+    try {
+      const value = read();
+      if (attempt === LOAD_ATTEMPTS || before === version()) return value;
+    } catch (error) {
+      if (attempt === LOAD_ATTEMPTS || before === version()) throw error;
+    }
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return '';
+  }
+}
+
+/** Checks that each text is what it claims to be, and that the certificate is the key's. `names` are for messages; a KeyFileError has them. */
+export function verifiedMaterial(material: TlsMaterial, names: TlsFiles): Loaded {
   parseCertificate(material.ca, names.ca);
   const certificate = parseCertificate(material.cert, names.cert);
   const key = parseKey(material.key, names.key);

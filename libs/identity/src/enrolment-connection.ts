@@ -1,0 +1,203 @@
+import type { X509Certificate } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { connect as connectTcp, isIP } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect as startTls } from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { EnrolmentError } from './enrolment-error.ts';
+import type { EnrolmentAddress } from './identity-folder.ts';
+import { describeIdentity, parseIdentity } from './identity.ts';
+import { pinOf } from './join-token.ts';
+
+/** For each of resolve, TCP and TLS: an address that does not answer costs this once, then the next one is tried. */
+const STAGE_TIMEOUT_MS = 5_000;
+/** Certificates between a registry's own and its root: one intermediate, and room for one more. */
+const MAX_CHAIN = 4;
+
+/** What the other end of a TLS connection is checked against, and what it is shown. */
+export interface TlsTrust {
+  /** PEM of the roots that are trusted. */
+  readonly ca: string;
+  /** PEM, for renewals. */
+  readonly client?: { readonly cert: string; readonly key: string };
+}
+
+/**
+ * Connects to a registry's enrolment listener, directly or relayed. Resolves when the chain leads to a trusted root and names a registry of
+ * the domain. Rejects with an EnrolmentError.
+ */
+export function connectVerified(target: EnrolmentAddress, domain: string, trust: TlsTrust): Promise<TLSSocket> {
+  const { ca, client } = trust;
+  return connect(target, domain, {
+    ca,
+    ...client,
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host, { subjectaltname }) => notARegistry(subjectaltname, domain),
+  });
+}
+
+/**
+ * Reads the chain that is shown at an address, and nothing else. Returns the PEM of the root in it whose pin is one of `pins`.
+ * The connection is closed without a byte sent on it; whether the rest of the chain is good is for the next one to find out.
+ */
+export async function fetchPinnedRoot(
+  target: EnrolmentAddress,
+  domain: string,
+  pins: readonly string[],
+): Promise<string> {
+  const socket = await connect(target, domain, { rejectUnauthorized: false });
+  try {
+    const chain = chainOf(socket);
+    const root = chain.find((certificate) => pins.includes(pinOf(certificate.raw)));
+    if (root !== undefined) return root.toString();
+    const problem = notARegistry(chain[0]?.subjectAltName, domain);
+    if (problem !== undefined) throw problem;
+    throw new EnrolmentError('the registry shows another root certificate than the one that the token pins', {
+      stage: 'tls',
+      remedy: 'make a new token; if that does not help, somebody is between this machine and the registry',
+    });
+  } catch (error) {
+    throw at(target, error);
+  } finally {
+    socket.destroy();
+  }
+}
+
+function chainOf(socket: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let next = socket.getPeerX509Certificate();
+  while (next !== undefined && chain.length < MAX_CHAIN) {
+    chain.push(next);
+    next = next.issuerCertificate;
+  }
+  return chain;
+}
+
+/** Only a registry may hear tokens and answer renewals; a root proxy's certificate has the same root. */
+function notARegistry(subjectAltName: string | undefined, domain: string): EnrolmentError | undefined {
+  const names = (subjectAltName ?? '').split(', ');
+  const uris = names.flatMap((name) => (name.startsWith('URI:') ? [name.slice('URI:'.length)] : []));
+  const identity = parseIdentity(uris, domain);
+  if (identity.kind === 'registry') return undefined;
+  if (identity.kind === 'problem') {
+    const remedy = 'check the address and the domain (--domain)';
+    return new EnrolmentError(`whoever answers is no registry of ${domain}: ${identity.detail}`, {
+      stage: 'tls',
+      remedy,
+    });
+  }
+  return new EnrolmentError(`${describeIdentity(identity)} answers, not a registry`, {
+    stage: 'tls',
+    remedy: 'the address of root proxies is that of their port for agents (7200); a registry enrols at port 7101',
+  });
+}
+
+async function connect(
+  target: EnrolmentAddress,
+  domain: string,
+  options: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized' | 'checkServerIdentity'>,
+): Promise<TLSSocket> {
+  let failure: unknown = new EnrolmentError(`${target.host} has no address`, { stage: 'resolve' });
+  for (const host of await resolve(target)) {
+    try {
+      const socket = await open(host, target.port);
+      return await secure(socket, { ...options, servername: `enrol.${domain}` });
+    } catch (error) {
+      failure = at(target, error);
+    }
+  }
+  throw failure;
+}
+
+async function resolve(target: EnrolmentAddress): Promise<readonly string[]> {
+  const { host } = target;
+  if (isIP(host) !== 0) return [host];
+  try {
+    const found = await within(lookup(host, { all: true }), 'resolve', () => undefined);
+    return found.map(({ address }) => address);
+  } catch (error) {
+    throw at(target, error instanceof EnrolmentError ? error : failed('resolve', error));
+  }
+}
+
+function open(host: string, port: number): Promise<Socket> {
+  const socket = connectTcp({ host, port, noDelay: true });
+  const connected = new Promise<Socket>((done, fail) => {
+    socket.once('connect', () => done(socket));
+    socket.once('error', (error) => fail(failed('tcp', error)));
+  });
+  return within(connected, 'tcp', () => socket.destroy());
+}
+
+function secure(raw: Socket, options: ConnectionOptions): Promise<TLSSocket> {
+  const socket = startTls({
+    ...options,
+    socket: raw,
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['http/1.1'],
+  });
+  const secured = new Promise<TLSSocket>((done, fail) => {
+    socket.once('secureConnect', () => done(socket));
+    socket.once('error', (error) => fail(error instanceof EnrolmentError ? error : failed('tls', error)));
+    socket.once('close', () => fail(failed('tls', new Error('the connection was closed in the handshake'))));
+  });
+  // Whoever comes next hears of the end through 'close'.
+  socket.on('error', () => undefined);
+  return within(secured, 'tls', () => raw.destroy());
+}
+
+async function within<T>(step: Promise<T>, stage: 'resolve' | 'tcp' | 'tls', giveUp: () => void): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    late.reject(failed(stage, new Error(`no answer within ${STAGE_TIMEOUT_MS} ms`)));
+    giveUp();
+  }, STAGE_TIMEOUT_MS);
+  try {
+    return await Promise.race([step, late.promise]);
+  } catch (error) {
+    giveUp();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function failed(stage: 'resolve' | 'tcp' | 'tls', cause: unknown): EnrolmentError {
+  return new EnrolmentError(textOf(cause), { stage, cause });
+}
+
+/** Node's and OpenSSL's texts in the words of whoever has to mend it. */
+function textOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'connection refused';
+    case 'ENOTFOUND':
+      return 'no such host name';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'no route to it';
+    case 'ECONNRESET':
+      return 'the connection was closed';
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'UNABLE_TO_GET_ISSUER_CERT':
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+      return 'its certificate leads to no root that is trusted here';
+    case 'CERT_HAS_EXPIRED':
+      return "its certificate has ended; is this machine's clock right?";
+    case 'CERT_NOT_YET_VALID':
+      return "its certificate is not valid yet; is this machine's clock right?";
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** The same failure with the address in front. */
+function at({ host, port }: EnrolmentAddress, error: unknown): unknown {
+  if (!(error instanceof EnrolmentError)) return error;
+  const { stage, code, remedy, final, cause } = error;
+  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return new EnrolmentError(`${where}: ${error.message}`, { stage, code, remedy, final, cause });
+}

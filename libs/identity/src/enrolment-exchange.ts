@@ -1,0 +1,122 @@
+import { request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import * as z from 'zod';
+import { EnrolmentError } from './enrolment-error.ts';
+
+/** The registry answers within 5 s of the handshake; its store may take most of that. */
+const ANSWER_TIMEOUT_MS = 6_000;
+const MAX_ANSWER_BYTES = 64 * 1_024;
+const MAX_HEADER_BYTES = 8 * 1_024;
+/** Lines of a registry are shown to people: nothing that a terminal acts on. */
+const LINE = /^[\x20-\x7e]{0,300}$/;
+
+const granted = z.object({
+  identity: z.string(),
+  domain: z.string(),
+  generation: z.int().nonnegative(),
+  certificate: z.string(),
+  issuedAtMs: z.int(),
+  notAfterMs: z.int(),
+  trust: z.string(),
+  trustGeneration: z.int().nonnegative(),
+});
+
+const refused = z.object({
+  code: z.string().regex(/^[a-z-]{1,40}$/),
+  error: z.string().regex(LINE),
+  remedy: z.string().regex(LINE).default(''),
+});
+
+/** What a registry answers to a join or renewal that it grants. */
+export type Granted = z.output<typeof granted>;
+
+/**
+ * Sends one request on a verified connection and ends it. Rejects with an EnrolmentError: what the registry said (`stage` answer), or
+ * that it said nothing usable in time.
+ */
+export async function exchange(socket: TLSSocket, path: string, host: string, body: unknown): Promise<Granted> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    late.reject(new EnrolmentError(`no answer within ${ANSWER_TIMEOUT_MS} ms`, { stage: 'http' }));
+    socket.destroy();
+  }, ANSWER_TIMEOUT_MS);
+  try {
+    const { status, text } = await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]);
+    return read(status, text);
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+function post(socket: TLSSocket, path: string, host: string, body: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => reject(new EnrolmentError(lossText(error), { stage: 'http', cause: error }));
+    const outgoing = request({
+      createConnection: () => socket,
+      method: 'POST',
+      path,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headers: {
+        host,
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+        connection: 'close',
+      },
+    });
+    outgoing.once('error', fail);
+    outgoing.once('response', (response) => void readBody(response).then(resolve, fail));
+    outgoing.end(body);
+  });
+}
+
+/** With TLS 1.3 the server refuses a client certificate after the client's handshake is over: it is seen here. */
+function lossText(error: Error): string {
+  const code = 'code' in error ? String(error.code) : '';
+  if (code.startsWith('ERR_SSL') && code.includes('ALERT')) return 'the registry refused the certificate';
+  return code === 'ECONNRESET' ? 'the connection was closed without an answer' : error.message;
+}
+
+async function readBody(response: IncomingMessage): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response) {
+    const piece = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
+    bytes += piece.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(piece);
+  }
+  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') };
+}
+
+function read(status: number, text: string): Granted {
+  const json = parse(text);
+  if (status === 200) {
+    const answer = granted.safeParse(json);
+    if (answer.success) return answer.data;
+    throw new EnrolmentError('the answer is not one of a registry', { stage: 'http' });
+  }
+  const known = refused.safeParse(json);
+  if (!known.success) throw new EnrolmentError(`the answer is HTTP ${status} and says nothing`, { stage: 'http' });
+  const { code, error, remedy } = known.data;
+  throw new EnrolmentError(error, { stage: 'answer', code, remedy, final: isFinal(status, code) });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** docs/PROTOCOL.md, "Enrolment": an older generation in the store passes when the backup's gap does, load passes, too. */
+function isFinal(status: number, code: string): boolean {
+  return status < 500 && status !== 429 && code !== 'generation';
+}
