@@ -10,19 +10,65 @@ export interface TlsMaterial {
   readonly key: string;
 }
 
+/**
+ * Checks a chain that was shown outside a handshake, as TLS would have checked it within one: it leads to an authority
+ * that is trusted now, every certificate in it is valid now, and the first one may be used by a `client` or `server`.
+ * Throws, or rejects with, an Error whose message says in one line what is wrong. @xylem/identity makes these.
+ */
+export type CertificateVerifier = (
+  /** DER, the end entity first, then intermediates. */
+  certificates: readonly Uint8Array[],
+  purpose: 'client' | 'server',
+) => void | Promise<void>;
+
 /** Credentials that may be renewed while in use. @xylem/identity makes these. */
 export interface TlsSource {
   current(): TlsMaterial;
   /** Calls back after each renewal; returns the way to stop. */
   onChange(listener: (material: TlsMaterial) => void): () => void;
+  /** Against the trust of `current()`. Without it no connection outlives the certificates of its handshake. */
+  readonly verify?: CertificateVerifier;
 }
 
-/** Who is at the other end, from the verified certificate only. */
+/** Why this end ends a session that the other end would have kept. */
+export interface SessionEnding {
+  /** expired: the peer showed no certificate that is still valid. cut: asked for, see GrpcServer.cut. */
+  readonly cause: 'expired' | 'cut';
+  /** One line for a person. */
+  readonly detail: string;
+}
+
+/** Who is at the other end, from the verified certificate only. One object per connection. */
 export interface StreamPeer {
   /** host:port as the socket saw it. */
   readonly address: string;
   /** URI SANs of the verified client certificate; empty without one. Identity is exactly one of them (see @xylem/identity). */
   readonly uris: readonly string[];
+  /**
+   * End of the certificate the peer showed last, in the handshake or by a Refresh: milliseconds since 1970. undefined
+   * without a verified one. A certificate with another identity is never taken, so `uris` stay as they are.
+   */
+  readonly notAfterMs: number | undefined;
+  /** That certificate and its intermediates, DER, the end entity first; empty without a verified one. */
+  readonly certificates: readonly Uint8Array[];
+  /**
+   * Calls back once when this end is about to end the session; last messages have `LifetimeOptions.lastWordsMs` to leave.
+   * At once when that has happened already. Returns the way to stop.
+   */
+  onEnding(listener: (ending: SessionEnding) => void): () => void;
+}
+
+/**
+ * A connection lives no longer than the certificate its peer showed last, plus a grace. Time is counted on the monotonic
+ * clock from the moment of verification, so that setting the wall clock ends nothing.
+ */
+export interface LifetimeOptions {
+  /** How long a connection may outlive its peer's certificate: time for a renewal that is late. Default 30_000. */
+  readonly graceMs?: number;
+  /** Between telling the handlers of the end and the end. Part of the grace after an expiry. Default 500. */
+  readonly lastWordsMs?: number;
+  /** Least time between two refreshes of one connection; servers allow a burst of 8. Default 1_000. */
+  readonly refreshIntervalMs?: number;
 }
 
 /** How a stream ended; exactly one per stream, never thrown. */
@@ -81,19 +127,23 @@ export interface ServerOptions {
   readonly queueLimitBytes?: number;
   /** Deadline for the TLS handshake, and then for the peer's HTTP/2 settings. Default 10_000. */
   readonly handshakeTimeoutMs?: number;
+  readonly lifetime?: LifetimeOptions;
   /** Told of what a handler threw that is not a StatusError, and of refused handshakes. Peers never see the cause. */
   readonly onError?: (error: ServerFault) => void;
 }
 
 /** Something that went wrong on a server and is hidden from the peer. */
 export interface ServerFault {
-  readonly kind: 'handler' | 'handshake' | 'session';
-  /** Full method name for a handler, otherwise the address of the peer. */
+  readonly kind: 'handler' | 'handshake' | 'session' | 'refresh';
+  /** Full method name for a handler, otherwise the address of the peer. A refresh is one that proved nothing. */
   readonly where: string;
   readonly cause: unknown;
 }
 
-/** A gRPC server with health (grpc.health.v1) and reflection (v1 and v1alpha) served beside its services. */
+/**
+ * A gRPC server with health (grpc.health.v1), reflection (v1 and v1alpha) and, with TLS, the renewal of connections
+ * (xylem.channel.v1) served beside its services.
+ */
 export interface GrpcServer {
   /** Binds and listens; answers with the real port. Rejects with a message naming address and remedy (port taken, no permission). */
   listen(address: string): Promise<number>;
@@ -103,6 +153,11 @@ export interface GrpcServer {
    */
   inject(connection: Duplex, source?: string): void;
   setServing(serving: boolean): void;
+  /**
+   * Ends every session whose peer matches: tells its handlers (StreamPeer.onEnding), takes no new streams (GOAWAY), and
+   * cuts what is left after `lifetime.lastWordsMs`. `detail` is one line that the peer may see. Returns how many.
+   */
+  cut(matches: (peer: StreamPeer) => boolean, detail: string): number;
   /** Stops accepting; lets calls finish until the limit; then closes everything. A later call with a shorter limit holds. */
   close(limitMs: number): Promise<void>;
 }
@@ -119,14 +174,18 @@ export interface ChannelOptions {
   readonly maxMessageBytes?: number;
   readonly streamWindowBytes?: number;
   readonly queueLimitBytes?: number;
+  readonly lifetime?: LifetimeOptions;
   /** Dial again, with backoff, at the first call after a loss. Default false: exactly one TCP connection is ever made. */
   readonly reconnect?: boolean;
 }
 
 /** How a channel's connection went. */
 export interface ConnectionLoss {
-  /** closed: by us. goaway: the server lets open streams finish but takes no new ones. broken: the connection is gone. */
-  readonly kind: 'closed' | 'goaway' | 'broken';
+  /**
+   * closed: by us. goaway: the server lets open streams finish but takes no new ones. expired: closed by us because the
+   * server showed no newer certificate in time. broken: the connection is gone.
+   */
+  readonly kind: 'closed' | 'goaway' | 'expired' | 'broken';
   readonly detail: string;
 }
 

@@ -1,11 +1,15 @@
 import { Client, connectivityState } from '@grpc/grpc-js';
 import type { ChannelOptions, ConnectionLoss } from './api.ts';
+import { followLife } from './client-life.ts';
 import { connectError } from './connect-error.ts';
 import { Connection } from './connection.ts';
-import { ChannelError } from './errors.ts';
+import { ChannelError, StatusError } from './errors.ts';
 import { sessionOf } from './grpc-internals.ts';
 import { channelGrpcOptions, CONNECTION_WINDOW_BYTES, MAX_FRAME_BYTES } from './options.ts';
 import { StreamWindows } from './stream-windows.ts';
+import { callUnary } from './unary-call.ts';
+
+const MAX_REASON_BYTES = 256;
 
 /** A grpc-js client of its own with its one connection. */
 export interface Attempt {
@@ -15,6 +19,9 @@ export interface Attempt {
   readonly windows: StreamWindows | undefined;
   /** The address as configured, for messages. */
   readonly address: string;
+  readonly channel: ChannelOptions;
+  /** Sent as SNI, and what the server's certificate must bear. */
+  readonly serverName: string;
 }
 
 export interface AttemptOptions {
@@ -34,13 +41,13 @@ export function prepareAttempt({ channel, address, target, host, onLost }: Attem
   const connection = new Connection(channel.tls, serverName, channel.reconnect ?? false, onLost);
   const client = new Client(target, connection.credentials, channelGrpcOptions(channel, serverName));
   const windows = channel.streamWindowBytes === undefined ? new StreamWindows() : undefined;
-  return { client, connection, windows, address };
+  return { client, connection, windows, address, channel, serverName };
 }
 
 /** Dials, and returns when HTTP/2 is up. @throws ChannelError */
 export async function establish(attempt: Attempt, timeoutMs: number): Promise<void> {
   const { client, connection, address } = attempt;
-  const deadline = new Date(Date.now() + timeoutMs);
+  const deadline = performance.now() + timeoutMs;
   const channel = client.getChannel();
   let state = channel.getConnectivityState(true);
   while (state !== connectivityState.READY) {
@@ -59,25 +66,43 @@ export async function establish(attempt: Attempt, timeoutMs: number): Promise<vo
   prepareSession(attempt);
 }
 
-/** False when the deadline passes first. */
-function stateChanges(client: Client, from: connectivityState, deadline: Date | number): Promise<boolean> {
+/**
+ * False when `deadline` (performance.now) passes first. The timer is our own: grpc-js counts on the wall clock, which may be
+ * set in between.
+ */
+function stateChanges(client: Client, from: connectivityState, deadline: number): Promise<boolean> {
   return new Promise((resolve) => {
-    client.getChannel().watchConnectivityState(from, deadline, (error) => resolve(error === undefined));
-  });
-}
-
-/** Why grpc-js could not connect: it tells only by failing a call, which it does here without sending anything. */
-function failureOf(client: Client): Promise<Error> {
-  const empty = (): Buffer => Buffer.alloc(0);
-  const deadline = Date.now() + 1_000;
-  return new Promise((resolve) => {
-    client.makeUnaryRequest('/xylem/none', empty, empty, undefined, { deadline }, (error) => {
-      resolve(error === null ? new Error('the connection failed') : new Error(error.details));
+    const timer =
+      deadline === Infinity ? undefined : setTimeout(resolve, Math.max(0, deadline - performance.now()), false);
+    client.getChannel().watchConnectivityState(from, Infinity, (error) => {
+      clearTimeout(timer);
+      resolve(error === undefined);
     });
   });
 }
 
-function prepareSession({ client, connection, windows, address }: Attempt): void {
+/** Why grpc-js could not connect: it tells only by failing a call, which it does here without sending anything. */
+async function failureOf(client: Client): Promise<Error> {
+  const empty = (): Buffer => Buffer.alloc(0);
+  const nothing = {
+    path: '/xylem/none',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: empty,
+    requestDeserialize: empty,
+    responseSerialize: empty,
+    responseDeserialize: empty,
+  } as const;
+  try {
+    await callUnary(client, nothing, undefined, 1_000);
+    return new Error('the connection failed');
+  } catch (error) {
+    return error instanceof StatusError ? new Error(error.detail) : new Error(String(error));
+  }
+}
+
+function prepareSession(attempt: Attempt): void {
+  const { client, connection, windows, address } = attempt;
   const session = sessionOf(client);
   if (session === undefined || session.destroyed)
     throw new ChannelError('http2', address, 'the server closed the connection at once');
@@ -85,10 +110,19 @@ function prepareSession({ client, connection, windows, address }: Attempt): void
   session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   session.settings({ maxFrameSize: MAX_FRAME_BYTES });
   windows?.attach(session);
-  session.once('goaway', () => connection.goaway());
+  session.once('goaway', (_code, _stream, reason) => connection.goaway(printable(reason)));
   // Not the socket's event: grpc-js has to have heard of the loss, or the next call would still use the connection.
   session.once('close', () => connection.broken());
   connection.established();
+  followLife(session, attempt);
+}
+
+/** What a server said when it ended the connection; grpc-js' own remarks have no text for people. */
+function printable(reason: Buffer | Uint8Array | undefined): string {
+  return Buffer.from(reason ?? [])
+    .subarray(0, MAX_REASON_BYTES)
+    .toString('latin1')
+    .replace(/[^\x20-\x7e]/g, '');
 }
 
 /** Reconnecting channels get a new session after each loss, which has to be prepared like the first. */

@@ -13,6 +13,8 @@ import { ChannelError, StatusError } from './errors.ts';
 import { ByteCountedStream } from './message-stream.ts';
 import type { StreamCodec } from './message-stream.ts';
 import { DEFAULTS } from './options.ts';
+import { SessionPeer } from './session-peer.ts';
+import { callUnary } from './unary-call.ts';
 import { guardJsStreams } from './js-stream-guard.ts';
 
 /** See GrpcChannel. Dials at the first call or `connect()`. @throws Error when an address is malformed. */
@@ -186,22 +188,7 @@ class Channel implements GrpcChannel {
   ): Promise<Response> {
     const attempt = this.#usable();
     if (attempt === undefined) return Promise.reject(new StatusError(Status.UNAVAILABLE, CLOSED));
-    const { path, requestSerialize, responseDeserialize } = method;
-    const deadline = Date.now() + deadlineMs;
-    return new Promise((resolve, reject) => {
-      attempt.client.makeUnaryRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        { deadline },
-        (error, response) => {
-          if (error !== null) reject(new StatusError(error.code, error.details, { cause: error }));
-          else if (response === undefined) reject(new StatusError(Status.INTERNAL, 'no response'));
-          else resolve(response);
-        },
-      );
-    });
+    return callUnary(attempt.client, method, request, deadlineMs);
   }
 
   close(): void {
@@ -212,7 +199,7 @@ class Channel implements GrpcChannel {
   }
 
   #peer(): StreamPeer {
-    return this.peer ?? { address: this.#name(), uris: [] };
+    return this.peer ?? new SessionPeer(undefined, this.#name());
   }
 
   #name(): string {

@@ -1,9 +1,10 @@
 import { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import type { experimental } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
-import type { ConnectionLoss, ConnectStage, StreamPeer, TlsSource } from './api.ts';
+import type { ConnectionLoss, ConnectStage, TlsMaterial, TlsSource } from './api.ts';
 import { TCP_KEEPALIVE } from './options.ts';
-import { addressOf, peerOf } from './peer.ts';
+import { addressOf } from './peer.ts';
+import { SessionPeer } from './session-peer.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { startTls } from './tls.ts';
 
@@ -23,7 +24,8 @@ export class Connection {
   #stage: ConnectStage = 'tcp';
   #failure: Error | undefined;
   #socket: Socket | undefined;
-  #peer: StreamPeer | undefined;
+  #peer: SessionPeer | undefined;
+  #shown: TlsMaterial | undefined;
   #dials = 0;
   #closed = false;
 
@@ -51,8 +53,13 @@ export class Connection {
     return this.#failure;
   }
 
-  get peer(): StreamPeer | undefined {
+  get peer(): SessionPeer | undefined {
     return this.#peer;
+  }
+
+  /** What the handshake showed to the server. */
+  get shown(): TlsMaterial | undefined {
+    return this.#shown;
   }
 
   /** Called by grpc-js before each TCP dial. Throws to forbid it. */
@@ -73,7 +80,8 @@ export class Connection {
     if (this.#tls === undefined) return this.#ready(tcp, false);
     this.#stage = 'tls';
     try {
-      return this.#ready(await handshake(tcp, this.#tls, this.#serverName), true);
+      this.#shown = this.#tls.current();
+      return this.#ready(await handshake(tcp, this.#shown, this.#serverName), true);
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
       tcp.destroy();
@@ -99,12 +107,18 @@ export class Connection {
   /** HTTP/2 is up. */
   established(): void {
     const socket = this.#socket;
-    if (socket !== undefined) this.#peer = peerOf(socket, addressOf(socket, 'unknown'));
+    if (socket !== undefined) this.#peer = new SessionPeer(socket, addressOf(socket, 'unknown'));
   }
 
-  /** The server takes no new streams. */
-  goaway(): void {
-    this.#onLost({ kind: 'goaway', detail: 'the server takes no new streams' });
+  /** The server takes no new streams, and may say why. */
+  goaway(reason: string): void {
+    const detail = reason === '' ? 'the server takes no new streams' : `the server ends the connection: ${reason}`;
+    this.#onLost({ kind: 'goaway', detail });
+  }
+
+  /** The server's certificate is over. */
+  expired(detail: string): void {
+    this.#onLost({ kind: 'expired', detail });
   }
 
   close(): void {
@@ -116,9 +130,9 @@ export class Connection {
 /** The error that matters is followed by 'close'; a listener has to be there so that the process goes on. */
 function ignoreError(): void {}
 
-function handshake(tcp: Socket, tls: TlsSource, serverName: string): Promise<Socket> {
+function handshake(tcp: Socket, material: TlsMaterial, serverName: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = startTls(tcp, tls.current(), serverName);
+    const socket = startTls(tcp, material, serverName);
     socket.once('secureConnect', () => {
       if (socket.alpnProtocol === 'h2') resolve(socket);
       else reject(new Error('the server does not speak HTTP/2'));

@@ -5,6 +5,6 @@ export { handleDuplex, handleServerStream, handleStream, handleUnary } from './h
 export type { MethodBinding, UnaryContext } from './handlers.ts';
 export { createServer } from './server.ts';
 export { failCall, onCallClosed } from './server-stream.ts';
-export { peerOf } from './peer.ts';
+export { peerOf } from './session-peer.ts';
 export { outcomeOfStatus, reasonOfStatus, statusOfOutcome, statusOfReason } from './status.ts';
 export type { StatusCode } from './status.ts';

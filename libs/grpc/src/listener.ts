@@ -2,9 +2,10 @@ import { createServer, Socket } from 'node:net';
 import type { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { formatAddress, parseAddress } from './address.ts';
-import type { ServerFault, StreamPeer, TlsSource } from './api.ts';
+import type { ServerFault, TlsSource } from './api.ts';
 import { TCP_KEEPALIVE } from './options.ts';
-import { addressOf, peerOf } from './peer.ts';
+import { addressOf } from './peer.ts';
+import { SessionPeer } from './session-peer.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { createTlsServer, renewTlsServer } from './tls.ts';
 
@@ -13,7 +14,7 @@ export interface ListenerOptions {
   readonly requireClientCertificate: boolean;
   readonly handshakeTimeoutMs: number;
   /** A connection that is ready for HTTP/2: plain, or TLS with its handshake done and its certificate verified. */
-  readonly onConnection: (connection: Duplex, peer: StreamPeer) => void;
+  readonly onConnection: (connection: Duplex, peer: SessionPeer) => void;
   readonly onFault: (fault: ServerFault) => void;
 }
 
@@ -73,7 +74,7 @@ export class Listener {
       connection.destroy();
       return;
     }
-    this.#options.onConnection(new SocketBridge(connection), peerOf(connection, address));
+    this.#options.onConnection(new SocketBridge(connection), new SessionPeer(connection, address));
   }
 
   /** See GrpcServer.listen. */

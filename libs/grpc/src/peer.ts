@@ -1,6 +1,4 @@
-import { TLSSocket } from 'node:tls';
 import type { Duplex } from 'node:stream';
-import type { StreamPeer } from './api.ts';
 
 /**
  * URI SANs out of Node's text form of a subjectAltName, e.g. `DNS:a, URI:spiffe://x/leaf/b`.
@@ -38,11 +36,4 @@ export function addressOf(connection: Duplex, fallback: string): string {
   return 'remotePort' in connection && typeof connection.remotePort === 'number'
     ? `${host}:${connection.remotePort}`
     : host;
-}
-
-/** Who is at the far end. All or nothing: a certificate that was not verified says nothing. */
-export function peerOf(connection: Duplex, address: string): StreamPeer {
-  if (!(connection instanceof TLSSocket) || !connection.authorized) return { address, uris: [] };
-  const text = connection.getPeerX509Certificate()?.subjectAltName;
-  return { address, uris: text === undefined ? [] : urisOfSubjectAltName(text) };
 }

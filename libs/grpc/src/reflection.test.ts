@@ -52,6 +52,7 @@ for (const version of ['grpc-v1', 'grpc-v1alpha']) {
       'grpc.reflection.v1.ServerReflection',
       'grpc.reflection.v1alpha.ServerReflection',
       'xylem.access.v1.AccessService',
+      'xylem.channel.v1.ChannelService',
       'xylem.peer.v1.PeerService',
     ]);
     const url = `https://${address}/xylem.access.v1.AccessService/ListNodes`;

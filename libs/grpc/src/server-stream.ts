@@ -5,11 +5,12 @@ import type { Http2Session } from 'node:http2';
 import type { StreamEnd, StreamPeer } from './api.ts';
 import { http2StreamOf } from './grpc-internals.ts';
 import type { StreamSide } from './message-stream.ts';
+import { SessionPeer } from './session-peer.ts';
 
 /** How long a peer may leave our status unread, or its own direction open after it, before the stream is reset. */
 const CLOSE_GRACE_MS = 1_000;
 
-export const UNKNOWN_PEER: StreamPeer = { address: 'unknown', uris: [] };
+export const UNKNOWN_PEER = new SessionPeer(undefined, 'unknown');
 
 const peersBySession = new WeakMap<Http2Session, StreamPeer>();
 

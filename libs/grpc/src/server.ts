@@ -6,6 +6,7 @@ import type { HandlerContext, MethodBinding } from './handlers.ts';
 import { Health } from './health.ts';
 import { Listener } from './listener.ts';
 import { DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
+import { RefreshService } from './refresh-service.ts';
 import { reflectionBindings } from './reflection.ts';
 import { Sessions } from './sessions.ts';
 import { guardJsStreams } from './js-stream-guard.ts';
@@ -24,6 +25,7 @@ export function createServer(options: ServerOptions): GrpcServer {
   const sessions = new Sessions(http2ServerOf(server), {
     settingsTimeoutMs: handshakeTimeoutMs,
     adaptWindows: options.streamWindowBytes === undefined,
+    lifetime: options.lifetime,
     onFault,
   });
   const listener = new Listener({
@@ -37,6 +39,7 @@ export function createServer(options: ServerOptions): GrpcServer {
     listen: (address) => listener.listen(address),
     inject: (connection: Duplex, source?: string) => listener.inject(connection, source),
     setServing: (serving) => health.setServing(serving),
+    cut: (matches, detail) => sessions.cut(matches, detail),
     // Each step may come again: whoever waits with a longer limit is overtaken by a shorter one.
     async close(limitMs) {
       listener.stop();
@@ -62,6 +65,7 @@ function bindServices(server: Server, options: ServerOptions, onFault: (fault: S
   options.services.forEach(bind);
   const health = new Health(names);
   health.bindings().forEach(bind);
+  if (options.tls !== undefined) bind(new RefreshService(options.tls, options.lifetime, onFault).binding());
   names.add('grpc.reflection.v1.ServerReflection').add('grpc.reflection.v1alpha.ServerReflection');
   reflectionBindings(names).forEach(bind);
   return health;

@@ -1,7 +1,11 @@
+import { constants } from 'node:http2';
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
-import type { ServerFault, StreamPeer } from './api.ts';
+import type { LifetimeOptions, ServerFault, StreamPeer } from './api.ts';
 import { CONNECTION_WINDOW_BYTES } from './options.ts';
 import { setSessionPeer, UNKNOWN_PEER } from './server-stream.ts';
+import { SessionLife } from './session-life.ts';
+import type { EndingSession } from './session-life.ts';
+import type { SessionPeer } from './session-peer.ts';
 import { StreamWindows } from './stream-windows.ts';
 
 export interface SessionOptions {
@@ -9,14 +13,16 @@ export interface SessionOptions {
   readonly settingsTimeoutMs: number;
   /** Whether stream windows follow the number of streams. */
   readonly adaptWindows: boolean;
+  readonly lifetime: LifetimeOptions | undefined;
   readonly onFault: (fault: ServerFault) => void;
 }
 
 /** The HTTP/2 sessions of one server, from their start to their end. */
 export class Sessions {
   readonly #open = new Set<ServerHttp2Session>();
+  readonly #lives = new Map<SessionPeer, SessionLife>();
   readonly #options: SessionOptions;
-  #starting: StreamPeer = UNKNOWN_PEER;
+  #starting = UNKNOWN_PEER;
 
   constructor(http2Server: Http2Server, options: SessionOptions) {
     this.#options = options;
@@ -24,17 +30,19 @@ export class Sessions {
   }
 
   /** Runs `start`, within which Node creates the session and emits it, and says who is at its other end. */
-  start(peer: StreamPeer, start: () => void): void {
+  start(peer: SessionPeer, start: () => void): void {
     this.#starting = peer;
     start();
     this.#starting = UNKNOWN_PEER;
   }
 
-  #prepare(session: ServerHttp2Session, peer: StreamPeer): void {
+  #prepare(session: ServerHttp2Session, peer: SessionPeer): void {
     const where = peer.address;
     const { settingsTimeoutMs, onFault } = this.#options;
     setSessionPeer(session, peer);
     this.#open.add(session);
+    const life = new SessionLife(peer, ending(session), this.#options.lifetime);
+    this.#lives.set(peer, life);
     // Settings give windows to streams only; the connection's own is raised by a WINDOW_UPDATE.
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     if (this.#options.adaptWindows) adaptWindows(session);
@@ -46,8 +54,17 @@ export class Sessions {
     session.once('close', () => {
       clearTimeout(silent);
       this.#open.delete(session);
+      this.#lives.delete(peer);
+      life.over();
     });
     session.on('error', (cause) => onFault({ kind: 'session', where, cause }));
+  }
+
+  /** See GrpcServer.cut. */
+  cut(matches: (peer: StreamPeer) => boolean, detail: string): number {
+    const lives = [...this.#lives].filter(([peer]) => matches(peer));
+    for (const [, life] of lives) life.cut(detail);
+    return lives.length;
   }
 
   /**
@@ -65,6 +82,18 @@ export class Sessions {
     clearTimeout(timer);
     for (const session of this.#open) session.destroy();
   }
+}
+
+/** GOAWAY carries the reason to whoever looks: grpc-js does not, our channels do. */
+function ending(session: ServerHttp2Session): EndingSession {
+  return {
+    retire(detail) {
+      if (session.destroyed) return;
+      session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(detail));
+      session.close();
+    },
+    destroy: () => session.destroy(),
+  };
 }
 
 function adaptWindows(session: ServerHttp2Session): void {

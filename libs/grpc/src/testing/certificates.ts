@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
-import { webcrypto } from 'node:crypto';
+import { webcrypto, X509Certificate } from 'node:crypto';
 import type { TlsMaterial, TlsSource } from '../api.ts';
 
 /** Certificates for tests of this lib: the product's come from @xylem/identity, which adapters do not import. */
@@ -74,11 +74,23 @@ export interface RenewableSource extends TlsSource {
   renew(material: TlsMaterial): void;
 }
 
+function verifyChain(trust: string, [der]: readonly Uint8Array[]): void {
+  const certificate = new X509Certificate(der ?? new Uint8Array());
+  const roots = (trust.match(/-----BEGIN[^-]+-----[^-]+-----END[^-]+-----/g) ?? []).map(
+    (text) => new X509Certificate(text),
+  );
+  if (!roots.some(({ publicKey }) => certificate.verify(publicKey))) throw new Error('not signed by a trusted CA');
+  const now = Date.now();
+  if (certificate.validToDate.getTime() <= now || certificate.validFromDate.getTime() > now)
+    throw new Error('not valid now');
+}
+
 export function sourceOf(material: TlsMaterial): RenewableSource {
   let current = material;
   const listeners = new Set<(material: TlsMaterial) => void>();
   return {
     current: () => current,
+    verify: (certificates) => verifyChain(current.ca, certificates),
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
