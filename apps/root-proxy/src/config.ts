@@ -22,6 +22,25 @@ function plane(options: { readonly listen: string; readonly example: string; rea
     });
 }
 
+/** Defaults that no person meets; a program that does is worth a look. */
+const PER_USER = { dialsPerSecond: 100, dialBurst: 1_000, connections: 2_000 } as const;
+const PER_LEAF = { dialsPerSecond: 500, dialBurst: 2_000, connections: 10_000 } as const;
+
+function share(defaults: {
+  readonly dialsPerSecond: number;
+  readonly dialBurst: number;
+  readonly connections: number;
+}) {
+  const count = (max: number) => z.number().int().min(1).max(max);
+  return z
+    .strictObject({
+      dialsPerSecond: count(100_000).default(defaults.dialsPerSecond).describe('dials, over time'),
+      dialBurst: count(100_000).default(defaults.dialBurst).describe('dials at once, after a rest'),
+      connections: count(20_000).default(defaults.connections).describe('open connections and dials under way'),
+    })
+    .prefault({});
+}
+
 /** docs/ARCHITECTURE.md, "Listeners and configuration". */
 const schema = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
@@ -65,6 +84,12 @@ const schema = z.strictObject({
     .max(2 ** 31 - 1)
     .default(0)
     .describe('group of root proxies for blue/green replacement'),
+  limits: z
+    .strictObject({
+      perUser: share(PER_USER).describe('of one user; of one address for users without a name'),
+      perLeaf: share(PER_LEAF).describe('of all users of one leaf cluster together'),
+    })
+    .prefault({}),
   drain: z
     .strictObject({
       spreadMs: durationMs({ min: 0, max: 600_000 })

@@ -11,6 +11,7 @@ import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import { SOFTWARE } from './config.ts';
 import type { ProxyConfig } from './config.ts';
 import { Dials } from './dials/dials.ts';
+import { DialQuotas } from './dials/quotas.ts';
 import { FrontDoor } from './front-door/door.ts';
 import { FrontDoorServer } from './front-door/server.ts';
 import { accessServices, peerServices, tunnelServices } from './handlers/services.ts';
@@ -107,13 +108,18 @@ function makePeers({ proxy, config, tls, journal }: Context): Peers {
   });
 }
 
-function makeDials({ proxy, tuning, telemetry, journal }: Context, peers: Peers, plane: () => TunnelPlane): Dials {
+function makeDials(
+  { proxy, config, tuning, telemetry, journal }: Context,
+  peers: Peers,
+  plane: () => TunnelPlane,
+): Dials {
   const ports = {
     sendDial: (dial: Parameters<TunnelPlane['sendDial']>[0]) => plane().sendDial(dial),
     sendCancel: (tunnel: string, connection: string) => plane().sendCancel(tunnel, connection),
     openForward: async (peer: string, withinMs: number) => peers.get(peer)?.openForward(withinMs),
   };
-  return new Dials(proxy, { ...DEFAULT_ROUTER_CONFIG, ...tuning.router }, ports, telemetry.tracing, journal);
+  const limits = { router: { ...DEFAULT_ROUTER_CONFIG, ...tuning.router }, quotas: new DialQuotas(config.limits) };
+  return new Dials(proxy, limits, ports, telemetry.tracing, journal);
 }
 
 function makePlane({ proxy, config, tuning, journal, random }: Context, dials: Dials, link: () => Link): TunnelPlane {

@@ -1,1 +1,3 @@
+export { CountQuota } from './count-quota.ts';
+export { RateQuota } from './rate-quota.ts';
 export type * from './types.ts';

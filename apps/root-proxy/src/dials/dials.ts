@@ -18,6 +18,7 @@ import type {
 import { assert, unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
+import type { DialQuotas, QuotaAdmission } from './quotas.ts';
 import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
 
 type Effect<Type extends RouterEffect['type']> = Extract<RouterEffect, { type: Type }>;
@@ -37,6 +38,8 @@ interface Waiting {
   readonly order: DialOrder;
   readonly startedAt: number;
   readonly answer: (answer: DialAnswer) => void;
+  /** Gives the place in the quotas back. */
+  readonly leave: () => void;
   /** The stream to the peer that is asked now. */
   forward: FramePort | undefined;
   /** What the peer said about the rest of the way. */
@@ -50,6 +53,7 @@ export class Dials {
   readonly #self: string;
   readonly #ports: DialPorts;
   readonly #tracing: Tracing;
+  readonly #quotas: DialQuotas;
   readonly #observer: DialObserver;
   readonly #router: DialRouter;
   readonly #driver: Driver<RouterEvent, RouterEffect>;
@@ -61,12 +65,19 @@ export class Dials {
   /** Set when every connection was given up: those that open later are, too. */
   #aborted: { readonly reason: ResetReason; readonly detail: string } | undefined;
 
-  constructor(self: string, config: RouterConfig, ports: DialPorts, tracing: Tracing, observer: DialObserver) {
+  constructor(
+    self: string,
+    limits: { readonly router: RouterConfig; readonly quotas: DialQuotas },
+    ports: DialPorts,
+    tracing: Tracing,
+    observer: DialObserver,
+  ) {
     this.#self = self;
+    this.#quotas = limits.quotas;
     this.#tracing = tracing;
     this.#ports = ports;
     this.#observer = observer;
-    this.#router = new DialRouter(config);
+    this.#router = new DialRouter(limits.router);
     this.#driver = new Driver(this.#router, (effect) => this.#perform(effect));
   }
 
@@ -116,12 +127,21 @@ export class Dials {
   /** Asks for a connection. The dial is answered within its time, whatever happens. */
   dial(order: DialOrder): Dial {
     const connection = randomBytes(16).toString('base64url');
-    if (this.#open.size >= MAX_OPEN) return { answer: Promise.resolve(this.#full()), abandon: () => undefined };
+    const admission = this.#admit(order);
+    if (admission.kind === 'refused') {
+      const { detail } = admission;
+      this.#observer.dialAnswered(order, connection, 'overloaded', detail, { kind: 'none' }, 0);
+      return {
+        answer: Promise.resolve({ outcome: 'overloaded', detail, via: [this.#self] }),
+        abandon: () => undefined,
+      };
+    }
     const answer = new Promise<DialAnswer>((resolve) => {
       this.#waiting.set(connection, {
         order,
         startedAt: now(),
         answer: resolve,
+        leave: admission.leave,
         forward: undefined,
         peerVia: [],
         span: undefined,
@@ -174,9 +194,10 @@ export class Dials {
     this.#driver.stop();
   }
 
-  #full(): DialAnswer {
+  #admit(order: DialOrder): QuotaAdmission {
+    if (this.#open.size < MAX_OPEN) return this.#quotas.enter(order, now());
     const detail = `root proxy ${this.#self} carries ${MAX_OPEN} connections, try again later or another root proxy`;
-    return { outcome: 'overloaded', detail, via: [this.#self] };
+    return { kind: 'refused', detail };
   }
 
   #isIdle(): boolean {
@@ -193,6 +214,7 @@ export class Dials {
     if (waiting === undefined) return;
     this.#driver.feed({ type: 'dialAbandoned', connection });
     this.#waiting.delete(connection);
+    waiting.leave();
     waiting.span?.fail('the requester gave up');
     waiting.span?.end();
     this.#settled();
@@ -298,16 +320,19 @@ export class Dials {
     this.#observer.dialAnswered(waiting.order, connection, outcome, detail, way, now() - waiting.startedAt);
     const via = [this.#self, ...restOfWay(way, waiting)];
     if (outcome === 'connected') waiting.answer({ outcome, via, connection: this.#opened(connection, way, waiting) });
-    else waiting.answer({ outcome, detail, via });
+    else {
+      waiting.leave();
+      waiting.answer({ outcome, detail, via });
+    }
     this.#settled();
   }
 
-  #opened(id: string, way: DialWay, { order, forward }: Waiting): OpenConnection {
+  #opened(id: string, way: DialWay, { order, forward, leave }: Waiting): OpenConnection {
     const frames = way.kind === 'tunnel' ? this.#answering : forward;
     assert(frames !== undefined, `connection ${id} was reported connected without a stream`);
     this.#answering = undefined;
     this.#open.set(id, undefined);
-    return { id, frames, join: (ending) => void this.#join(id, order, ending) };
+    return { id, frames, join: (ending) => void this.#join(id, order, ending).finally(leave) };
   }
 
   async #join(id: string, order: DialOrder, ending: Ending): Promise<void> {

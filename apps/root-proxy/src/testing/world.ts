@@ -34,11 +34,13 @@ export interface ProxyChanges {
   readonly frontDoor?: Partial<ProxyConfig['frontDoor']>;
   readonly drain?: ProxyConfig['drain'];
   readonly claimsPerProxy?: number;
+  readonly limits?: ProxyConfig['limits'];
   readonly otlpEndpoint?: string;
   readonly ports?: Partial<Record<'tunnel' | 'peer', number>>;
 }
 
 const ANY = '127.0.0.1:0';
+const PLENTY = { dialsPerSecond: 10_000, dialBurst: 10_000, connections: 10_000 };
 
 /** A whole deployment in this process: registry with its embedded store, root proxies, balancer, agents, nodes. */
 export class World {
@@ -94,6 +96,7 @@ export class World {
       frontDoor: { listen: ANY, anonymous: 'loopback', ...changes.frontDoor },
       claimsPerProxy: changes.claimsPerProxy ?? 1,
       generation: 0,
+      limits: changes.limits ?? { perUser: PLENTY, perLeaf: PLENTY },
       drain: changes.drain ?? { spreadMs: 50, deadlineMs: 5_000 },
     };
     const telemetry = telemetryTo('root-proxy', id, log, changes.otlpEndpoint);
