@@ -26,8 +26,8 @@ export interface TlsSource {
   current(): TlsMaterial;
   /** Calls back after each renewal; returns the way to stop. */
   onChange(listener: (material: TlsMaterial) => void): () => void;
-  /** Against the trust of `current()`. Without it no connection outlives the certificates of its handshake. */
-  readonly verify?: CertificateVerifier;
+  /** Against the trust of `current()`. */
+  readonly verify: CertificateVerifier;
 }
 
 /** Why this end ends a session that the other end would have kept. */

@@ -3,6 +3,8 @@ import type { KeyObject } from 'node:crypto';
 import { realpathSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
+import { chainVerifier } from './chain-verifier.ts';
+import type { ChainVerifier } from './chain-verifier.ts';
 import { KeyFileError, readCertificateFile, readKeyFile } from './key-file.ts';
 
 /** PEM texts of one process's credentials. Never logged. */
@@ -17,6 +19,8 @@ export interface TlsSource {
   current(): TlsMaterial;
   /** Calls back after each renewal; returns the way to stop. */
   onChange(listener: (material: TlsMaterial) => void): () => void;
+  /** Against the trust of `current()`. */
+  readonly verify: ChainVerifier;
 }
 
 export interface TlsFiles {
@@ -54,6 +58,7 @@ export function memoryTlsSource(material: TlsMaterial): TlsSource & { replace(ma
   const listeners = new Set<(material: TlsMaterial) => void>();
   return {
     current: () => current,
+    verify: chainVerifier(() => current),
     onChange: (listener) => subscribe(listeners, listener),
     replace(next) {
       current = verifiedMaterial(next, { ca: 'ca', cert: 'cert', key: 'key' }).material;
@@ -99,6 +104,7 @@ export function fileTlsSource(files: TlsFiles, options: FileTlsOptions = {}): Fi
 
   return {
     current: () => loaded.material,
+    verify: chainVerifier(() => loaded.material),
     notAfterMs: () => loaded.notAfterMs,
     onChange: (listener) => subscribe(listeners, listener),
     reload,

@@ -28,7 +28,7 @@ type Caller<Method extends GuardedMethod> = Extract<Identity, { readonly kind: (
  */
 export function authorise<Method extends GuardedMethod>(
   method: Method,
-  peer: StreamPeer,
+  peer: Pick<StreamPeer, 'uris'>,
   domain: string,
 ): Caller<Method> {
   const identity = parseIdentity(peer.uris, domain);
