@@ -15,20 +15,65 @@ export interface TokenRecord {
   readonly createdBy: string;
   /** CIDR; empty for any. */
   readonly sources: readonly string[];
+  /** Kept until the token would have expired, so that the one who used it may ask again for an answer that was lost. */
+  readonly used: TokenUse | undefined;
 }
 
-/** What is kept of an identity that has joined. */
+export interface TokenUse {
+  readonly identity: string;
+  /** Fingerprint of the key that it was used with. */
+  readonly key: string;
+}
+
+/** What is kept of an identity that has joined or logged in. */
 export interface IdentityRecord {
   /** As in certificates: `leaf/berlin/agent/a1`, `proxy/p1`, `registry/r1`, `user/alice`. */
   readonly identity: string;
-  /** Rises with each renewal. Whoever renews with an older one holds a copied key. */
+  /** Rises with each certificate for a new key. */
   readonly generation: number;
+  /** SHA-256 of the newest certificate's public key. Whoever renews with another one holds a copied key. */
+  readonly key: string;
+  /** The key before, until its renewal is known to have been heard of; empty after a join. */
+  readonly previousKey: string;
   readonly issuedAtMs: number;
   readonly notAfterMs: number;
   /** Fingerprint of the root that the newest certificate leads to. */
   readonly root: string;
-  readonly lock: { readonly kind: 'cloned' | 'revoked'; readonly atMs: number; readonly reason: string } | undefined;
+  /** Generation of the trust that came with it. */
+  readonly trust: number;
+  readonly lock: IdentityLock | undefined;
+}
+
+export interface IdentityLock {
+  readonly kind: 'cloned' | 'revoked';
+  readonly atMs: number;
+  readonly reason: string;
+}
+
+/** Certificates of the identity issued before `beforeMs` count no longer. */
+export interface RevocationRecord {
+  readonly identity: string;
+  /** Milliseconds since 1970. */
+  readonly beforeMs: number;
+  readonly reason: string;
 }
 
 /** Where a CA rotation stands; see docs/ARCHITECTURE.md. */
 export type RotationPhase = 'steady' | 'prepared' | 'trusted' | 'signing';
+
+export interface TrustRoot {
+  /** SHA-256 of the certificate's DER, lower-case hex. */
+  readonly fingerprint: string;
+  readonly pem: string;
+  readonly notAfterMs: number;
+  readonly state: 'next' | 'active' | 'previous';
+}
+
+/** The roots of the domain. */
+export interface TrustRecord {
+  readonly phase: RotationPhase;
+  /** Rises with each change of what is trusted or signs. */
+  readonly generation: number;
+  /** One, or two during a rotation; exactly one is active. */
+  readonly roots: readonly TrustRoot[];
+}
