@@ -1,10 +1,15 @@
 import type { ChannelCredentials } from '@grpc/grpc-js';
+import { PREFIX, PREFIX_END } from '@xylem/membership';
 import type { Instant, LeaseId, RegistryEvent, StoreOperation, StoreOutcome } from '@xylem/membership';
 import { channelCredentials, EndpointRing, parseEndpoints } from './endpoints.ts';
 import type { Endpoint, EtcdTls } from './endpoints.ts';
 import { Keepalives } from './keepalives.ts';
 import { StoreRequests } from './requests.ts';
 import { StoreWatch } from './watch.ts';
+import type { KeyRange } from './watch.ts';
+
+/** Membership and claims. */
+const REGISTRY_KEYS: KeyRange = { start: PREFIX, end: PREFIX_END };
 
 /** What the store tells on its own. */
 export type EtcdEvent = Extract<
@@ -17,6 +22,8 @@ export interface EtcdOptions {
   readonly endpoints: readonly string[];
   /** For https; undefined: the system's authorities and no client certificate. */
   readonly tls?: EtcdTls;
+  /** What is watched. Default: membership and claims. */
+  readonly watched?: KeyRange;
   /** Monotonic. */
   readonly now: () => Instant;
   readonly onEvent: (event: EtcdEvent) => void;
@@ -72,12 +79,13 @@ class Store implements EtcdStore {
 
   openWatch(watch: number, fromRevision: bigint): void {
     this.#watch?.stream.close();
-    const { now, onEvent } = this.#options;
+    const { now, onEvent, watched = REGISTRY_KEYS } = this.#options;
     const endpoint = this.#watchRing.index;
     const stream = new StoreWatch({
       endpoint: this.#watchRing.current,
       credentials: this.#credentials,
       fromRevision,
+      keys: watched,
       now,
       onOpened: () => onEvent({ type: 'watchOpened', watch }),
       onEvents: (events, revision) => onEvent({ type: 'watchAdvanced', watch, events, revision }),

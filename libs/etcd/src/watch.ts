@@ -1,7 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { ChannelCredentials, ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import type { Instant, StoreEvent } from '@xylem/membership';
-import { PREFIX, PREFIX_END } from '@xylem/membership';
 import { etcd } from '@xylem/wire';
 import type { mvcc } from '@xylem/wire';
 import { CHANNEL_OPTIONS } from './endpoints.ts';
@@ -12,12 +11,19 @@ export interface WatchOptions {
   readonly endpoint: Endpoint;
   readonly credentials: ChannelCredentials;
   readonly fromRevision: bigint;
+  readonly keys: KeyRange;
   readonly now: () => Instant;
   readonly onOpened: () => void;
   /** Whole revisions only, up to `revision`. */
   readonly onEvents: (events: readonly StoreEvent[], revision: bigint) => void;
   /** Exactly once, unless `close` comes first. */
   readonly onEnded: (end: { readonly kind: 'compacted' } | { readonly kind: 'lost'; readonly detail: string }) => void;
+}
+
+/** Keys in [start, end). */
+export interface KeyRange {
+  readonly start: string;
+  readonly end: string;
 }
 
 /** Nothing heard for so long: ask for progress. */
@@ -27,7 +33,7 @@ const DEAD_MS = 3_000;
 const CHECK_MS = 500;
 
 /**
- * One watch on everything under our prefix, on a connection of its own. Ends at the first sign of trouble: going on is the core's
+ * One watch on a range of keys, on a connection of its own. Ends at the first sign of trouble: going on is the core's
  * decision. Progress is asked for and heard as a sign of life only: etcd before 3.4.25 may tell of progress ahead of events.
  */
 export class StoreWatch {
@@ -52,7 +58,7 @@ export class StoreWatch {
     this.#call.on('data', (response: etcd.WatchResponse) => this.#received(response));
     this.#call.on('error', (error: ServiceError) => this.#end({ kind: 'lost', detail: error.message }));
     this.#call.on('end', () => this.#end({ kind: 'lost', detail: 'the store ended the watch' }));
-    this.#call.write(createRequest(options.fromRevision));
+    this.#call.write(createRequest(options));
     this.#check = setInterval(() => this.#checkAlive(), CHECK_MS);
   }
 
@@ -96,13 +102,13 @@ export class StoreWatch {
   }
 }
 
-function createRequest(fromRevision: bigint): etcd.WatchRequest {
+function createRequest({ keys, fromRevision }: WatchOptions): etcd.WatchRequest {
   return {
     requestUnion: {
       $case: 'createRequest',
       value: {
-        key: Buffer.from(PREFIX),
-        rangeEnd: Buffer.from(PREFIX_END),
+        key: Buffer.from(keys.start),
+        rangeEnd: Buffer.from(keys.end),
         startRevision: fromRevision,
         progressNotify: true,
         filters: [],
