@@ -60,6 +60,7 @@ interface Context {
   readonly config: ProxyConfig;
   readonly tuning: Tuning;
   readonly telemetry: Telemetry;
+  readonly audit: AuditLog;
   readonly journal: Journal;
   readonly tls: TlsSource;
   readonly random: Random;
@@ -82,7 +83,16 @@ export function assemble(
   tls: TlsSource,
 ): Parts {
   const random = tuning.random ?? { next: () => Math.random() };
-  const context: Context = { proxy, config, tuning, telemetry, journal: new Journal(telemetry, audit), tls, random };
+  const context: Context = {
+    proxy,
+    config,
+    tuning,
+    telemetry,
+    audit,
+    journal: new Journal(telemetry, audit),
+    tls,
+    random,
+  };
   const peers = makePeers(context);
   const dials: Dials = makeDials(context, peers, () => plane);
   const plane: TunnelPlane = makePlane(context, dials, () => link);
@@ -109,7 +119,7 @@ function makePeers({ proxy, config, tls, journal }: Context): Peers {
 }
 
 function makeDials(
-  { proxy, config, tuning, telemetry, journal }: Context,
+  { proxy, config, tuning, telemetry, audit, journal }: Context,
   peers: Peers,
   plane: () => TunnelPlane,
 ): Dials {
@@ -118,8 +128,13 @@ function makeDials(
     sendCancel: (tunnel: string, connection: string) => plane().sendCancel(tunnel, connection),
     openForward: async (peer: string, withinMs: number) => peers.get(peer)?.openForward(withinMs),
   };
-  const limits = { router: { ...DEFAULT_ROUTER_CONFIG, ...tuning.router }, quotas: new DialQuotas(config.limits) };
-  return new Dials(proxy, limits, ports, telemetry.tracing, journal);
+  const closed = (): string | undefined =>
+    config.audit.required && !audit.healthy
+      ? `root proxy ${proxy} cannot write its audit file; try another one`
+      : undefined;
+  const router = { ...DEFAULT_ROUTER_CONFIG, ...tuning.router };
+  const bounds = { router, quotas: new DialQuotas(config.limits), closed };
+  return new Dials(proxy, bounds, ports, telemetry.tracing, journal);
 }
 
 function makePlane({ proxy, config, tuning, journal, random }: Context, dials: Dials, link: () => Link): TunnelPlane {

@@ -48,12 +48,19 @@ interface Waiting {
   span: SpanHandle | undefined;
 }
 
+export interface DialBounds {
+  readonly router: RouterConfig;
+  readonly quotas: DialQuotas;
+  /** Why no dial at all can be taken now; undefined when they can. */
+  readonly closed: () => string | undefined;
+}
+
 /** Runs the DialRouter: the one way in which a connection is asked for at this root proxy, wherever it came from. */
 export class Dials {
   readonly #self: string;
   readonly #ports: DialPorts;
   readonly #tracing: Tracing;
-  readonly #quotas: DialQuotas;
+  readonly #bounds: DialBounds;
   readonly #observer: DialObserver;
   readonly #router: DialRouter;
   readonly #driver: Driver<RouterEvent, RouterEffect>;
@@ -65,15 +72,9 @@ export class Dials {
   /** Set when every connection was given up: those that open later are, too. */
   #aborted: { readonly reason: ResetReason; readonly detail: string } | undefined;
 
-  constructor(
-    self: string,
-    limits: { readonly router: RouterConfig; readonly quotas: DialQuotas },
-    ports: DialPorts,
-    tracing: Tracing,
-    observer: DialObserver,
-  ) {
+  constructor(self: string, limits: DialBounds, ports: DialPorts, tracing: Tracing, observer: DialObserver) {
     this.#self = self;
-    this.#quotas = limits.quotas;
+    this.#bounds = limits;
     this.#tracing = tracing;
     this.#ports = ports;
     this.#observer = observer;
@@ -195,7 +196,9 @@ export class Dials {
   }
 
   #admit(order: DialOrder): QuotaAdmission {
-    if (this.#open.size < MAX_OPEN) return this.#quotas.enter(order, now());
+    const closed = this.#bounds.closed();
+    if (closed !== undefined) return { kind: 'refused', detail: closed };
+    if (this.#open.size < MAX_OPEN) return this.#bounds.quotas.enter(order, now());
     const detail = `root proxy ${this.#self} carries ${MAX_OPEN} connections, try again later or another root proxy`;
     return { kind: 'refused', detail };
   }

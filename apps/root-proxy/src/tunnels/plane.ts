@@ -26,6 +26,7 @@ import { Driver } from '../driver.ts';
 import type { ClaimsObserved } from '../registry/link.ts';
 import type { ClaimAnswer } from '../registry/messages.ts';
 import type { TunnelConnection } from '../relay/connections.ts';
+import { AttachQuotas } from './attach-quotas.ts';
 import { gossipToWire } from './gossip.ts';
 import { checkHello } from './hello.ts';
 import { LeavingRelays } from './leaving-relays.ts';
@@ -94,6 +95,7 @@ export class TunnelPlane {
   readonly #core: RootDiscovery;
   readonly #driver: Driver<RootEvent, RootEffect>;
   readonly #tunnels = new Map<string, Tunnel>();
+  readonly #quotas = new AttachQuotas();
   /** By the label of their connection, for Carry. */
   readonly #byConnection = new Map<string, Tunnel>();
   readonly #leavingRelays: LeavingRelays;
@@ -244,8 +246,10 @@ export class TunnelPlane {
       return [Reason.REASON_SHUTDOWN, `root proxy ${proxy} is about to stop`, RETRY_AFTER_MS.draining];
     if (this.#tunnels.has(hello.tunnel))
       return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
-    if (this.#tunnels.size < MAX_TUNNELS) return undefined;
-    return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
+    if (this.#tunnels.size >= MAX_TUNNELS)
+      return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
+    const refusal = this.#quotas.enter(hello.leaf, hello.agent, now());
+    return refusal && [Reason.REASON_OVERLOADED, refusal.detail, refusal.retryAfterMs];
   }
 
   #refuse(
@@ -312,6 +316,7 @@ export class TunnelPlane {
     rejected: (tunnel: Tunnel, detail: string): void => this.#ports.observer.rejected(tunnel, detail),
     ended: (tunnel: Tunnel, end: TunnelEnd): void => {
       this.#tunnels.delete(tunnel.id);
+      this.#quotas.left(tunnel.hello.leaf, tunnel.hello.agent);
       this.#byConnection.delete(tunnel.connection.label);
       this.#ports.dials.tunnelClosed(tunnel.id);
       this.#ports.observer.tunnelClosed(tunnel, end);
