@@ -10,6 +10,8 @@ export class EnrolmentError extends Error {
   readonly remedy: string;
   /** Trying again, here or at another address, cannot help. */
   readonly final: boolean;
+  /** The registry asked to wait so long; 0 when it did not. */
+  readonly retryAfterMs: number;
 
   constructor(
     message: string,
@@ -18,6 +20,7 @@ export class EnrolmentError extends Error {
       readonly code?: string;
       readonly remedy?: string;
       readonly final?: boolean;
+      readonly retryAfterMs?: number;
     },
   ) {
     super(message, options);
@@ -26,5 +29,6 @@ export class EnrolmentError extends Error {
     this.code = options.code ?? '';
     this.remedy = options.remedy ?? '';
     this.final = options.final ?? false;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
   }
 }

@@ -42,8 +42,7 @@ export async function exchange(socket: TLSSocket, path: string, host: string, bo
     socket.destroy();
   }, ANSWER_TIMEOUT_MS);
   try {
-    const { status, text } = await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]);
-    return read(status, text);
+    return read(await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]));
   } finally {
     clearTimeout(timer);
     socket.destroy();
@@ -52,6 +51,7 @@ export async function exchange(socket: TLSSocket, path: string, host: string, bo
 
 interface Answer {
   readonly status: number;
+  readonly retryAfterMs: number;
   readonly text: string;
 }
 
@@ -92,10 +92,13 @@ async function readBody(response: IncomingMessage): Promise<Answer> {
     if (bytes > MAX_ANSWER_BYTES) throw new Error(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(piece);
   }
-  return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') };
+  const { statusCode: status = 0, headers } = response;
+  const seconds = Number(headers['retry-after'] ?? 0);
+  const retryAfterMs = Number.isSafeInteger(seconds) && seconds > 0 ? seconds * 1_000 : 0;
+  return { status, retryAfterMs, text: Buffer.concat(chunks).toString('utf8') };
 }
 
-function read(status: number, text: string): Granted {
+function read({ status, retryAfterMs, text }: Answer): Granted {
   const json = parse(text);
   if (status === 200) {
     const answer = granted.safeParse(json);
@@ -105,7 +108,7 @@ function read(status: number, text: string): Granted {
   const known = refused.safeParse(json);
   if (!known.success) throw new EnrolmentError(`the answer is HTTP ${status} and says nothing`, { stage: 'http' });
   const { code, error, remedy } = known.data;
-  throw new EnrolmentError(error, { stage: 'answer', code, remedy, final: isFinal(status, code) });
+  throw new EnrolmentError(error, { stage: 'answer', code, remedy, final: isFinal(status, code), retryAfterMs });
 }
 
 function parse(text: string): unknown {

@@ -4,6 +4,8 @@ export { BACKDATE_MS } from './certificate.ts';
 export { RequestError, certificateFingerprint, keyFingerprint, requestedKeyFingerprint } from './certificate-key.ts';
 export { verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain } from './chain.ts';
+export { CredentialError, openCredentials } from './credentials.ts';
+export type { CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
 export { EnrolmentError } from './enrolment-error.ts';
 export type { EnrolmentStage } from './enrolment-error.ts';
 export { joinByToken, renewIdentity } from './enrolment.ts';
