@@ -92,6 +92,7 @@ export class AgentTunnel {
   /** Starts reading and pinging. */
   start(): void {
     this.#timer.set(this.#liveness.nextTimeout());
+    this.attached.channel.peer?.onEnding(({ detail }) => this.#disown(detail));
     void this.#read();
   }
 
@@ -144,6 +145,14 @@ export class AgentTunnel {
     this.#send({ $case: 'goodbye', value: { reason: GOODBYE_REASON[reason], detail: reason } });
     this.attached.stream.end();
     setTimeout(() => this.#end({ graceful: true, reason }), GOODBYE_GRACE_MS).unref();
+  }
+
+  /** The root proxy showed no certificate that is still valid: the connection under the tunnel is about to end. */
+  #disown(detail: string): void {
+    this.connections.abortAll('tunnel-lost', `the root proxy is trusted no more: ${detail}`);
+    this.#goodbye ??= { graceful: true, reason: `expired: ${detail}` };
+    this.#send({ $case: 'goodbye', value: { reason: Reason.REASON_DENIED, detail: 'your certificate is over' } });
+    this.attached.stream.end();
   }
 
   async #read(): Promise<void> {

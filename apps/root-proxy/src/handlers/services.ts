@@ -32,7 +32,7 @@ export function tunnelServices({ domain, plane, connections }: ServicePorts): re
     }),
     handleDuplex(RawFrameMethods.carry, async (call, peer) => {
       authorise('/xylem.tunnel.v1.TunnelService/Carry', peer, domain);
-      await plane.carry(call, peer.address);
+      await plane.carry(call, peer);
     }),
   ];
 }

@@ -14,6 +14,7 @@ import type {
   Snapshot,
 } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
+import type { StreamPeer } from '@xylem/grpc';
 import type { Identity } from '@xylem/identity';
 import { carry } from '@xylem/wire';
 import type { tunnel as wire } from '@xylem/wire';
@@ -96,8 +97,8 @@ export class TunnelPlane {
   readonly #driver: Driver<RootEvent, RootEffect>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #quotas = new AttachQuotas();
-  /** By the label of their connection, for Carry. */
-  readonly #byConnection = new Map<string, Tunnel>();
+  /** By the far end of their TLS connection, which is one object for all its streams, for Carry. */
+  readonly #byPeer = new Map<StreamPeer, Tunnel>();
   readonly #leavingRelays: LeavingRelays;
   readonly #drained = Promise.withResolvers<void>();
 
@@ -220,9 +221,9 @@ export class TunnelPlane {
   }
 
   /** Serves one Carry stream: the answer to a dial that went out on the tunnel of the same connection. */
-  async carry(call: ServerDuplexStream<Buffer, Buffer>, label: string): Promise<void> {
+  async carry(call: ServerDuplexStream<Buffer, Buffer>, peer: StreamPeer): Promise<void> {
     const frames = new FramePort(call);
-    const tunnel = this.#byConnection.get(label);
+    const tunnel = this.#byPeer.get(peer);
     const connection = call.metadata.get('xylem-connection')[0]?.toString() ?? '';
     if (tunnel === undefined)
       throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
@@ -268,7 +269,7 @@ export class TunnelPlane {
     const { proxy, software, liveness, random } = this.#options;
     const tunnel = new Tunnel(stream, hello, connection, liveness, random, this.#listener);
     this.#tunnels.set(hello.tunnel, tunnel);
-    this.#byConnection.set(connection.label, tunnel);
+    this.#byPeer.set(stream.peer, tunnel);
     const { incarnation } = this.#core.status();
     const claimsPerProxy = this.#options.root.claimsPerProxy ?? 1;
     const { intervalMs: pingIntervalMs, deadAfterMs } = liveness;
@@ -290,6 +291,8 @@ export class TunnelPlane {
       via: connection.via,
     });
     this.#stopDialling(replaces);
+    // What the agent sees when it dials again says whether it may come back.
+    stream.peer.onEnding(({ cause, detail }) => tunnel.goodbye(Reason.REASON_DENIED, cause, detail));
     return tunnel;
   }
 
@@ -317,7 +320,7 @@ export class TunnelPlane {
     ended: (tunnel: Tunnel, end: TunnelEnd): void => {
       this.#tunnels.delete(tunnel.id);
       this.#quotas.left(tunnel.hello.leaf, tunnel.hello.agent);
-      this.#byConnection.delete(tunnel.connection.label);
+      this.#byPeer.delete(tunnel.peer);
       this.#ports.dials.tunnelClosed(tunnel.id);
       this.#ports.observer.tunnelClosed(tunnel, end);
       this.#driver.feed({ type: 'tunnelClosed', tunnel: tunnel.id });

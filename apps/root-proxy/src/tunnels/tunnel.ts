@@ -1,6 +1,6 @@
 import { Liveness } from '@xylem/discovery';
 import type { LivenessConfig, LivenessEffect, LivenessEvent, Random } from '@xylem/discovery';
-import type { MessageStream } from '@xylem/grpc';
+import type { MessageStream, StreamPeer } from '@xylem/grpc';
 import type { carry, tunnel as wire } from '@xylem/wire';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
@@ -68,6 +68,11 @@ export class Tunnel {
 
   get id(): AcceptedHello['tunnel'] {
     return this.hello.tunnel;
+  }
+
+  /** The far end of the TLS connection. */
+  get peer(): StreamPeer {
+    return this.#stream.peer;
   }
 
   /** What the agent said last about its pool. */
