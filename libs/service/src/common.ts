@@ -1,5 +1,7 @@
 import * as z from 'zod';
-import { domainName, httpUrl, listenAddress, readableFile } from './schemas.ts';
+import { address, domainName, httpUrl, listenAddress, readableFile } from './schemas.ts';
+
+const ENROL_LIMIT = 16;
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
@@ -14,11 +16,53 @@ export function tlsKeys() {
     .describe('Reloaded when the files change');
 }
 
-/** Keys that every service has. Spread into its `z.strictObject`. */
+/** An identity that joins by token and renews itself. */
+export function identityKeys() {
+  return z
+    .strictObject({
+      dir: z.string().min(1).describe('folder of an identity that joins by token and renews itself; instead of tls'),
+      tokenFile: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('file with the join token for the first start, mode 0600; not looked at once joined'),
+      enrol: z
+        .array(address({ example: 'registry:7101' }))
+        .min(1)
+        .max(ENROL_LIMIT)
+        .optional()
+        .describe('where to join and renew, tried in turn; default: derived from the other addresses'),
+    })
+    .describe('Instead of tls');
+}
+
+/**
+ * Demands exactly one of `tls` and `identity`, the two ways to have a certificate. The problem is reported together with all others,
+ * and names both keys.
+ */
+export function withCredentials<Schema extends z.ZodObject>(schema: Schema): Schema {
+  return schema.refine((value) => isGiven(value, 'tls') !== isGiven(value, 'identity'), {
+    path: ['identity'],
+    error: ({ input }) => (isGiven(input, 'tls') ? BOTH : NEITHER),
+    // Also when other keys are wrong.
+    when: () => true,
+  });
+}
+
+const BOTH = 'is given together with tls, and only one of them can be used; remove one';
+const NEITHER =
+  'is missing, and so is tls; set identity.dir, a folder to join into by token, or tls.ca, tls.cert and tls.key';
+
+function isGiven(value: unknown, key: 'tls' | 'identity'): boolean {
+  return typeof value === 'object' && value !== null && Reflect.get(value, key) !== undefined;
+}
+
+/** Keys that every service has. Spread into its `z.strictObject`, inside of `withCredentials`. */
 export function commonKeys(options: { readonly opsListen: string }) {
   return {
     domain: domainName().default('xylem.internal').describe('trust domain and tunnel domain'),
-    tls: tlsKeys(),
+    tls: tlsKeys().optional(),
+    identity: identityKeys().optional(),
     ops: z
       .strictObject({
         listen: listenAddress(options.opsListen)

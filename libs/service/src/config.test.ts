@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import * as z from 'zod';
-import { commonKeys } from './common.ts';
+import { commonKeys, withCredentials } from './common.ts';
 import { loadConfig } from './config.ts';
 import type { ConfigOutcome } from './config.ts';
 import { durationMs, listenAddress, name, parseHostPort } from './schemas.ts';
@@ -15,20 +15,22 @@ const pem = join(directory, 'any.pem');
 writeFileSync(pem, 'pem');
 after(() => rmSync(directory, { recursive: true }));
 
-const schema = z.strictObject({
-  ...commonKeys({ opsListen: '127.0.0.1:9101' }),
-  id: name().describe('name of this root proxy'),
-  registries: z.array(z.string()).min(1).describe('registry addresses'),
-  tunnel: z
-    .strictObject({ listen: listenAddress('0.0.0.0:7200').default('0.0.0.0:7200').describe('agents') })
-    .prefault({}),
-  drain: z.strictObject({ deadlineMs: durationMs().default(30_000).describe('patience') }).prefault({}),
-  verbose: z.boolean().default(false).describe('more'),
-  nodes: z
-    .array(z.strictObject({ name: name(), ports: z.array(z.number()) }))
-    .default([])
-    .describe('nodes'),
-});
+const schema = withCredentials(
+  z.strictObject({
+    ...commonKeys({ opsListen: '127.0.0.1:9101' }),
+    id: name().describe('name of this root proxy'),
+    registries: z.array(z.string()).min(1).describe('registry addresses'),
+    tunnel: z
+      .strictObject({ listen: listenAddress('0.0.0.0:7200').default('0.0.0.0:7200').describe('agents') })
+      .prefault({}),
+    drain: z.strictObject({ deadlineMs: durationMs().default(30_000).describe('patience') }).prefault({}),
+    verbose: z.boolean().default(false).describe('more'),
+    nodes: z
+      .array(z.strictObject({ name: name(), ports: z.array(z.number()) }))
+      .default([])
+      .describe('nodes'),
+  }),
+);
 const spec = { service: 'xylem-test', version: '1.2.3', summary: 'a test', schema };
 
 function load(argv: string[], env: Record<string, string> = {}, file?: string): ConfigOutcome<z.output<typeof schema>> {
@@ -113,9 +115,22 @@ describe('configuration', () => {
     ]);
   });
 
+  it('wants one way to have a certificate, and names both when there is none or two', () => {
+    const rest = 'id: p1\nregistries: ["127.0.0.1:7100"]\n';
+    const neither = problems(load([], {}, rest));
+    assert.match(
+      neither.join(),
+      /^identity\|is missing, and so is tls; set identity\.dir, .* or tls\.ca, tls\.cert and tls\.key\|$/,
+    );
+    assert.match(problems(load(['--identity-dir', 'd'], {}, GOOD)).join(), /^identity\|is given together with tls/);
+    const outcome = load(['--identity-dir', 'd'], {}, rest);
+    assert.deepEqual(outcome.kind === 'loaded' && outcome.config.identity, { dir: 'd' });
+    assert.match(problems(load(['--identity-token-file', 't'], {}, rest)).join(), /^identity\.dir\|is missing; set/);
+  });
+
   it('names each missing key of a missing section', () => {
     const found = problems(load([])).map((line) => line.split('|', 1).join());
-    assert.deepEqual(found.toSorted(), ['id', 'registries', 'tls.ca', 'tls.cert', 'tls.key']);
+    assert.deepEqual(found.toSorted(), ['id', 'identity', 'registries']);
   });
 
   it('reports broken YAML with its line, a scalar file, and a missing file', () => {
@@ -165,7 +180,7 @@ describe('configuration', () => {
     assert.ok(help.kind === 'shown');
     assert.match(help.text, /--tunnel-listen VALUE\s+agents \(default 0\.0\.0\.0:7200\)/);
     assert.match(help.text, /--log-level debug\|info\|warn\|error/);
-    assert.match(help.text, /--tls-key VALUE\s+PEM file: own private key, mode 0600 \(required\)/);
+    assert.match(help.text, /--tls-key VALUE\s+PEM file: own private key, mode 0600\n/);
     assert.deepEqual(load(['--version']), { kind: 'shown', text: 'xylem-test 1.2.3\n' });
   });
 

@@ -1,4 +1,4 @@
-export { commonKeys, LOG_LEVELS, tlsKeys } from './common.ts';
+export { commonKeys, LOG_LEVELS, tlsKeys, withCredentials } from './common.ts';
 export { loadConfig } from './config.ts';
 export type { ConfigInput, ConfigOutcome, ConfigSpec } from './config.ts';
 export { printable } from './problem.ts';
