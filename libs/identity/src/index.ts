@@ -23,10 +23,9 @@ export { describeIdentity, identityUri, isDomain, isName, isUserName, parseIdent
 export type { Identity, IdentityProblem } from './identity.ts';
 export {
   hasIntermediate,
-  makeIntermediate,
   openIntermediateIssuer,
   readIntermediate,
-  writeIntermediate,
+  renewIntermediate,
 } from './intermediate.ts';
 export type { Intermediate, IntermediateIssuerOptions } from './intermediate.ts';
 export type { CertificateIssuer, IssuedCertificate, SignedCertificate } from './issuer.ts';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { X509Certificate as NodeCertificate } from 'node:crypto';
 import { certificateFingerprint, importPrivateKey, isPair } from './certificate-key.ts';
+import { makePrivateKey, requestFor } from './certificate-request.ts';
 import { makeIssuer } from './issuer.ts';
 import type { CertificateIssuer } from './issuer.ts';
 import { KeyFileError, readKeyFile, writeKeyFile } from './key-file.ts';
@@ -25,7 +26,7 @@ export interface Intermediate {
  * Puts together what was signed. Throws a KeyFileError that names `path` when the certificate is none of an authority,
  * or is signed by none of the roots in `rootsPem`.
  */
-export function makeIntermediate(path: string, cert: string, key: Secret<string>, rootsPem: string): Intermediate {
+function makeIntermediate(path: string, cert: string, key: Secret<string>, rootsPem: string): Intermediate {
   const { notBefore, notAfter } = parseAuthorityCertificate(path, cert);
   const node = new NodeCertificate(cert);
   const root = derOfPem(rootsPem).find((der) => {
@@ -44,9 +45,20 @@ export function makeIntermediate(path: string, cert: string, key: Secret<string>
   };
 }
 
-/** Certificate and key in one file of mode 0600, so that no crash can part them. */
-export function writeIntermediate(path: string, { cert, key }: Pick<Intermediate, 'cert' | 'key'>): void {
-  writeKeyFile(path, `${cert}${key.reveal()}`);
+/**
+ * A new intermediate with a new key, kept in `path`: certificate and key in one file of mode
+ * 0600, so that no crash can part them. `sign` takes a PKCS #10 request and gives the certificate in PEM. Rejects as
+ * `makeIntermediate`, and with whatever `sign` rejects with; what was kept before stays then.
+ */
+export async function renewIntermediate(
+  path: string,
+  rootsPem: string,
+  sign: (request: string) => Promise<string>,
+): Promise<Intermediate> {
+  const made = await requestFor(await makePrivateKey());
+  const intermediate = makeIntermediate(path, await sign(made.request), made.key, rootsPem);
+  writeKeyFile(path, `${intermediate.cert}${intermediate.key.reveal()}`);
+  return intermediate;
 }
 
 /** Whether there is one, usable or not. */
