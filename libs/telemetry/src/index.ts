@@ -1,4 +1,5 @@
 export { auditHooks } from './audit.ts';
+export { credentialHooks } from './credentials.ts';
 export type { Log, LogFields, LogLevel } from './log.ts';
 export { SERIES_LIMIT } from './metrics.ts';
 export type { Counter, Histogram, Labels, Level, Metrics, Sample } from './metrics.ts';
