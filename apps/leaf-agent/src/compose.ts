@@ -2,14 +2,13 @@ import { openAudit } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
 import { defaultLeafConfig } from '@xylem/discovery';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
-import { describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
-import type { FileTlsSource } from '@xylem/identity';
+import type { Credentials } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
-import { auditHooks, EVENT, METRIC, serveOps, startTelemetry } from '@xylem/telemetry';
+import { auditHooks, EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry, TelemetryOptions } from '@xylem/telemetry';
-import { X509Certificate } from 'node:crypto';
 import type { AgentConfig } from './config.ts';
+import { openOwnCredentials } from './credentials.ts';
 import { DiscoveryAgent } from './discovery/agent.ts';
 import { isAgentId, isLeafId } from './ids.ts';
 import type { Resolver } from './nodes/connect.ts';
@@ -44,7 +43,7 @@ export async function start(config: AgentConfig, overrides: AgentOverrides = {})
     ...(overrides.logDestination === undefined ? {} : { logDestination: overrides.logDestination }),
   });
   const audit = await openOwnAudit(config, telemetry);
-  const tls = openTls(config, telemetry);
+  const tls = await openOwnCredentials(config, telemetry);
   const agent = makeAgent(config, overrides, { telemetry, audit }, tls);
   const ops = await serveOps({
     listen: config.ops.listen,
@@ -89,7 +88,7 @@ function makeAgent(
   config: AgentConfig,
   overrides: AgentOverrides,
   { telemetry, audit }: { readonly telemetry: Telemetry; readonly audit: AuditLog },
-  tls: FileTlsSource,
+  tls: Credentials,
 ): DiscoveryAgent {
   const { leaf, agent } = config;
   if (!isLeafId(leaf) || !isAgentId(agent)) throw new Error('assertion failed: the configuration was not checked');
@@ -101,6 +100,7 @@ function makeAgent(
       tls,
       telemetry,
       random: overrides.random ?? { next: () => Math.random() },
+      trustChanged: (generation) => tls.trustChanged(generation),
       carrying: {
         leaf,
         agent,
@@ -112,45 +112,6 @@ function makeAgent(
       },
     },
   );
-}
-
-const UNTRUSTED =
-  'tls.cert was not signed by an authority in tls.ca: root proxies that trust the same close the connection';
-
-function openTls(config: AgentConfig, telemetry: Telemetry): FileTlsSource {
-  const source = fileTlsSource(config.tls, {
-    onProblem: (problem) => {
-      telemetry.metrics.counter(METRIC.tlsReloads, { result: 'failed' }).add();
-      telemetry.log.error(EVENT.tlsReloadFailed, { detail: problem.message });
-    },
-    onReload: (notAfterMs) => {
-      telemetry.metrics.counter(METRIC.tlsReloads, { result: 'reloaded' }).add();
-      telemetry.log.info(EVENT.tlsReloaded, { notAfter: new Date(notAfterMs).toISOString() });
-    },
-  });
-  telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / 1_000);
-  const problem = identityProblem(source.current().cert, config);
-  if (problem !== undefined) {
-    source.close();
-    throw new OperatingError(problem);
-  }
-  if (!isSignedByOwn(source.current())) {
-    telemetry.log.warn(EVENT.tlsUntrusted, { cert: config.tls.cert, ca: config.tls.ca, detail: UNTRUSTED });
-  }
-  return source;
-}
-
-/** The root proxies refuse an agent that names somebody else: better said here, with the remedy. */
-function identityProblem(cert: string, { domain, leaf, agent, tls }: AgentConfig): string | undefined {
-  const identity = parseIdentity(urisOf(cert), domain);
-  if (identity.kind === 'problem') return `tls.cert: ${tls.cert} cannot be used: ${identity.detail}`;
-  if (identity.kind === 'agent' && identity.leaf === leaf && identity.agent === agent) return undefined;
-  return `tls.cert: ${tls.cert} is the certificate of ${describeIdentity(identity)}, the configuration says agent ${leaf}/${agent}; set leaf and agent accordingly or use the right files`;
-}
-
-function urisOf(cert: string): string[] {
-  const names = new X509Certificate(cert).subjectAltName ?? '';
-  return names.split(', ').flatMap((name) => (name.startsWith('URI:') ? [name.slice('URI:'.length)] : []));
 }
 
 function notReady(status: LeafStatus): string[] {

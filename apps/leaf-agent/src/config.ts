@@ -1,5 +1,5 @@
 import { isName } from '@xylem/discovery';
-import { address, commonKeys, durationMs, loadConfig } from '@xylem/service';
+import { address, commonKeys, durationMs, loadConfig, withCredentials } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -45,30 +45,32 @@ const nodes = z
     }
   });
 
-const schema = z.strictObject({
-  ...commonKeys({ opsListen: '127.0.0.1:9102' }),
-  leaf: label('leaf cluster name').describe('name of the leaf cluster, as in the certificate'),
-  agent: label('agent name').describe('name of this agent, as in the certificate'),
-  root: address({ example: 'root.example.com:7200' }).describe('the load balancer in front of the root proxies'),
-  steering: z
-    .enum(['sni', 'off'])
-    .default('sni')
-    .describe('name the wanted root proxy in the TLS handshake, or leave it to the balancer'),
-  nodes: nodes.describe('what users may dial; nothing else can be dialled'),
-  drain: z
-    .strictObject({
-      deadlineMs: durationMs({ min: 0, max: 3_600_000 })
-        .default(30_000)
-        .describe('how long open connections may finish when this agent stops'),
-    })
-    .prefault({}),
-  maxConnectionsPerTunnel: z
-    .int()
-    .min(1)
-    .max(900)
-    .default(900)
-    .describe('carried connections per root proxy; one HTTP/2 connection has 1000 streams'),
-});
+const schema = withCredentials(
+  z.strictObject({
+    ...commonKeys({ opsListen: '127.0.0.1:9102' }),
+    leaf: label('leaf cluster name').describe('name of the leaf cluster, as in the certificate'),
+    agent: label('agent name').describe('name of this agent, as in the certificate'),
+    root: address({ example: 'root.example.com:7200' }).describe('the load balancer in front of the root proxies'),
+    steering: z
+      .enum(['sni', 'off'])
+      .default('sni')
+      .describe('name the wanted root proxy in the TLS handshake, or leave it to the balancer'),
+    nodes: nodes.describe('what users may dial; nothing else can be dialled'),
+    drain: z
+      .strictObject({
+        deadlineMs: durationMs({ min: 0, max: 3_600_000 })
+          .default(30_000)
+          .describe('how long open connections may finish when this agent stops'),
+      })
+      .prefault({}),
+    maxConnectionsPerTunnel: z
+      .int()
+      .min(1)
+      .max(900)
+      .default(900)
+      .describe('carried connections per root proxy; one HTTP/2 connection has 1000 streams'),
+  }),
+);
 
 export type AgentConfig = z.output<typeof schema>;
 

@@ -32,6 +32,8 @@ export interface AgentPorts {
   readonly tls: TlsSource;
   readonly telemetry: Telemetry;
   readonly random: Random;
+  /** A root proxy says that what is trusted has changed. */
+  readonly trustChanged: (generation: number) => void;
   readonly carrying: CarryingPorts;
 }
 
@@ -175,6 +177,7 @@ export class DiscoveryAgent {
       message: (message) => this.#message(tunnel, message),
       silent: (silentMs) => this.#silent(tunnel, silentMs),
       pinged: (roundTripMs) => this.#ports.telemetry.metrics.histogram(METRIC.pingSeconds).record(roundTripMs / 1_000),
+      renewalDue: (generation) => this.#ports.trustChanged(generation),
       rejected: (detail) => this.#ports.telemetry.log.warn(EVENT.requestRejected, { proxy, detail }),
       ended: (end) => this.#ended(tunnel, end),
     });

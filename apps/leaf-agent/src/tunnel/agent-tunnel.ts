@@ -29,6 +29,8 @@ export interface TunnelListener {
   silent(silentMs: number): void;
   /** The round trip of a PING. */
   pinged(roundTripMs: number): void;
+  /** What is trusted has changed, as far as the root proxy knows: only a renewal tells for certain. */
+  renewalDue(trustGeneration: number): void;
   /** A message that breaks the protocol; the tunnel goes on. */
   rejected(detail: string): void;
   /** Exactly once, the last call. */
@@ -190,7 +192,7 @@ export class AgentTunnel {
       case 'welcome':
         return this.#listener.rejected('a second welcome');
       case 'renewalDue':
-        return undefined;
+        return this.#listener.renewalDue(Number(kind.value.trustGeneration));
       default:
         this.#claimed ||= kind.$case === 'claimGranted';
         return this.#listener.message(kind);
