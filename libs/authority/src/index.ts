@@ -23,6 +23,7 @@ export type { Clone, RenewAsk } from './renew.ts';
 export { RenewalSchedule } from './renewal/schedule.ts';
 export { DEFAULT_RENEWAL_CONFIG } from './renewal/types.ts';
 export type { RenewalConfig, RenewalEffect, RenewalEvent, RenewalState, RenewalStatus } from './renewal/types.ts';
+export { Revocations } from './revocations.ts';
 export {
   activeRoot,
   behind,

@@ -49,6 +49,8 @@ export interface StreamPeer {
    * without a verified one. A certificate with another identity is never taken, so `uris` stay as they are.
    */
   readonly notAfterMs: number | undefined;
+  /** Its beginning. */
+  readonly notBeforeMs: number | undefined;
   /** That certificate and its intermediates, DER, the end entity first; empty without a verified one. */
   readonly certificates: readonly Uint8Array[];
   /**
@@ -128,6 +130,11 @@ export interface ServerOptions {
   /** Deadline for the TLS handshake, and then for the peer's HTTP/2 settings. Default 10_000. */
   readonly handshakeTimeoutMs?: number;
   readonly lifetime?: LifetimeOptions;
+  /**
+   * Asked once per session, when its handshakes are done: one line that the peer may see says why it is not let in, and
+   * no handler is ever called for it.
+   */
+  readonly admit?: (peer: StreamPeer) => string | undefined;
   /** Told of what a handler threw that is not a StatusError, and of refused handshakes. Peers never see the cause. */
   readonly onError?: (error: ServerFault) => void;
 }

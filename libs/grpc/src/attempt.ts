@@ -114,6 +114,8 @@ function prepareSession(attempt: Attempt): void {
   // Not the socket's event: grpc-js has to have heard of the loss, or the next call would still use the connection.
   session.once('close', () => connection.broken());
   connection.established();
+  // A GOAWAY that came together with the settings has no listener yet.
+  if (session.closed) connection.goaway('');
   followLife(session, attempt);
 }
 

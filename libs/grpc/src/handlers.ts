@@ -10,7 +10,7 @@ import type {
 import type { MessageStream, ServerFault, StreamPeer } from './api.ts';
 import { StatusError } from './errors.ts';
 import { ByteCountedStream } from './message-stream.ts';
-import { failCall, peerOfCall, serverSide } from './server-stream.ts';
+import { admittedPeerOf, failCall, serverSide } from './server-stream.ts';
 
 /**
  * Handlers as async functions, with one funnel for what they throw: a StatusError keeps its code and detail; anything
@@ -66,6 +66,7 @@ export function handleStream<In, Out>(
           queueLimitBytes: context.queueLimitBytes,
         });
         try {
+          admittedPeerOf(call);
           await handler(stream);
           stream.end();
         } catch (error) {
@@ -109,7 +110,7 @@ export function handleDuplex<In, Out>(
     bind(server, context) {
       const run = async (call: ServerDuplexStream<In, Out>): Promise<void> => {
         try {
-          await handler(call, peerOfCall(call));
+          await handler(call, admittedPeerOf(call));
         } catch (error) {
           const { code, detail } = statusOf(error, path, context);
           failCall(call, code, detail);
@@ -141,7 +142,7 @@ export function handleUnary<In, Out>(
     bind(server, context) {
       const run = async (call: ServerUnaryCall<In, Out>, answer: sendUnaryData<Out>): Promise<void> => {
         try {
-          const peer = peerOfCall(call);
+          const peer = admittedPeerOf(call);
           const metadata = (key: string): string | undefined => call.metadata.get(key)[0]?.toString();
           answer(null, await handler(call.request, { peer, metadata }));
         } catch (error) {

@@ -252,6 +252,31 @@ test('sessions that are asked for are cut, others go on', async (t) => {
   assert.equal((await messages.next()).value?.toString(), '2');
 });
 
+test('a peer that is not admitted learns why, and reaches no handler', async (t) => {
+  const clientTls = sourceOf(await client(DAY_MS));
+  const serverTls = sourceOf(await server(DAY_MS));
+  let calls = 0;
+  const count = handleUnary(Echo.unary, async (request) => {
+    calls += 1;
+    return request;
+  });
+  const asked: (readonly string[])[] = [];
+  const admit = ({ uris }: StreamPeer): string | undefined => {
+    asked.push(uris);
+    return uris[0] === AGENT_URI ? 'revoked: key lost' : undefined;
+  };
+  const { address } = await startServer(t, { tls: serverTls, services: [count], lifetime: LIFETIME, admit });
+  const world = { authority, clientTls, serverTls };
+  const refused = await connectTo(t, world, { address });
+  await assert.rejects(refused.unary(Echo.unary, Buffer.alloc(0), 1_000), { code: 7, detail: 'revoked: key lost' });
+  assert.match((await within(refused.lost, 'the loss')).detail, /revoked: key lost/);
+  assert.equal(calls, 0);
+  const other = sourceOf(await client(DAY_MS, authority, 'spiffe://xylem.internal/user/alice'));
+  await (await connectTo(t, world, { address, tls: other })).unary(Echo.unary, Buffer.alloc(0), 1_000);
+  assert.equal(calls, 1);
+  assert.equal(asked.length, 2);
+});
+
 /** Every proof an attacker could have, sent by hand. */
 interface Forged {
   readonly name: string;

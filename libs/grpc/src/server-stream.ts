@@ -3,6 +3,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { constants } from 'node:http2';
 import type { Http2Session } from 'node:http2';
 import type { StreamEnd, StreamPeer } from './api.ts';
+import { StatusError } from './errors.ts';
 import { http2StreamOf } from './grpc-internals.ts';
 import type { StreamSide } from './message-stream.ts';
 import { SessionPeer } from './session-peer.ts';
@@ -12,15 +13,26 @@ const CLOSE_GRACE_MS = 1_000;
 
 export const UNKNOWN_PEER = new SessionPeer(undefined, 'unknown');
 
-const peersBySession = new WeakMap<Http2Session, StreamPeer>();
+const peersBySession = new WeakMap<Http2Session, SessionPeer>();
 
 /** A certificate is read once per session: it costs 0.1 ms, and a tunnel opens thousands of streams. */
-export function setSessionPeer(session: Http2Session, peer: StreamPeer): void {
+export function setSessionPeer(session: Http2Session, peer: SessionPeer): void {
   peersBySession.set(session, peer);
 }
 
 /** Who opened a call. */
 export function peerOfCall(call: object): StreamPeer {
+  return sessionPeerOf(call);
+}
+
+/** Who opened a call. @throws StatusError when nobody of theirs is served. */
+export function admittedPeerOf(call: object): StreamPeer {
+  const peer = sessionPeerOf(call);
+  if (peer.refusal !== undefined) throw new StatusError(Status.PERMISSION_DENIED, peer.refusal);
+  return peer;
+}
+
+function sessionPeerOf(call: object): SessionPeer {
   const { session } = http2StreamOf(call);
   return (session === undefined ? undefined : peersBySession.get(session)) ?? UNKNOWN_PEER;
 }

@@ -26,6 +26,7 @@ export function createServer(options: ServerOptions): GrpcServer {
     settingsTimeoutMs: handshakeTimeoutMs,
     adaptWindows: options.streamWindowBytes === undefined,
     lifetime: options.lifetime,
+    admit: options.admit,
     onFault,
   });
   const listener = new Listener({

@@ -39,6 +39,13 @@ export class SessionLife {
     this.#end('cut', detail, this.#lastWordsMs);
   }
 
+  /** Its calls are refused from the beginning; the session goes when the first of them can have been answered. */
+  refuse(detail: string): void {
+    this.#peer.refusal = detail;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.cut(detail), this.#lastWordsMs);
+  }
+
   /** The session is gone. */
   over(): void {
     this.#over = true;

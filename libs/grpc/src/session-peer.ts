@@ -17,6 +17,7 @@ interface Shown {
   /** Its end on the wall clock, and on the monotonic clock as it was at verification. Milliseconds. */
   readonly notAfterMs: number;
   readonly validUntil: number;
+  readonly notBeforeMs: number;
   /** undefined: still to be read from TLS. */
   readonly certificates: readonly Uint8Array[] | undefined;
 }
@@ -25,6 +26,8 @@ interface Shown {
 export class SessionPeer implements StreamPeer {
   readonly address: string;
   readonly uris: readonly string[];
+  /** Why no call of this peer is served; undefined when they are. */
+  refusal: string | undefined;
   readonly #socket: TLSSocket | undefined;
   readonly #listeners = new Set<(ending: SessionEnding) => void>();
   #shown: Shown | undefined;
@@ -42,6 +45,10 @@ export class SessionPeer implements StreamPeer {
 
   get notAfterMs(): number | undefined {
     return this.#shown?.notAfterMs;
+  }
+
+  get notBeforeMs(): number | undefined {
+    return this.#shown?.notBeforeMs;
   }
 
   /** When the certificate shown last ends, on the clock of performance.now(); undefined without one. */
@@ -115,10 +122,11 @@ export function fingerprintOf(certificate: Uint8Array): string {
  * What is left of a certificate just verified, moved to the monotonic clock. A wall clock set later changes nothing; one
  * that was wrong at verification cannot give more than the certificate's whole life.
  */
-function validityOf(certificate: X509Certificate): Pick<Shown, 'notAfterMs' | 'validUntil'> {
+function validityOf(certificate: X509Certificate): Omit<Shown, 'certificates'> {
   const notAfterMs = certificate.validToDate.getTime();
-  const lifetimeMs = notAfterMs - certificate.validFromDate.getTime();
-  return { notAfterMs, validUntil: performance.now() + Math.min(notAfterMs - Date.now(), lifetimeMs) };
+  const notBeforeMs = certificate.validFromDate.getTime();
+  const remainingMs = Math.min(notAfterMs - Date.now(), notAfterMs - notBeforeMs);
+  return { notAfterMs, notBeforeMs, validUntil: performance.now() + remainingMs };
 }
 
 /** The chain as the peer sent it; a root is not part of it, because whoever checks has it. */

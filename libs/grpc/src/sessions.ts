@@ -14,6 +14,8 @@ export interface SessionOptions {
   /** Whether stream windows follow the number of streams. */
   readonly adaptWindows: boolean;
   readonly lifetime: LifetimeOptions | undefined;
+  /** See ServerOptions.admit. */
+  readonly admit: ((peer: StreamPeer) => string | undefined) | undefined;
   readonly onFault: (fault: ServerFault) => void;
 }
 
@@ -58,6 +60,8 @@ export class Sessions {
       life.over();
     });
     session.on('error', (cause) => onFault({ kind: 'session', where, cause }));
+    const refusal = this.#options.admit?.(peer);
+    if (refusal !== undefined) life.refuse(refusal);
   }
 
   /** See GrpcServer.cut. */
