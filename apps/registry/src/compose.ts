@@ -3,15 +3,15 @@ import { startEtcdServer } from '@xylem/etcd-server';
 import type { EtcdServer } from '@xylem/etcd-server';
 import { createServer } from '@xylem/grpc';
 import type { ServerFault, TlsSource } from '@xylem/grpc';
-import { fileTlsSource, isSignedByOwn } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig, RegistryStatus } from '@xylem/membership';
 import type { RunningService } from '@xylem/service';
-import { EVENT, METRIC, serveOps, startTelemetry } from '@xylem/telemetry';
+import { EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import { authoriseProxies } from './authorise.ts';
 import type { Authorise } from './authorise.ts';
 import type { RegistrySettings } from './config.ts';
+import { openOwnCredentials } from './credentials.ts';
 import { sessionHandler } from './handlers/session.ts';
 import { Observer } from './observer.ts';
 import { newBoot, Replica } from './replica.ts';
@@ -40,7 +40,6 @@ export interface RunningRegistry extends RunningService {
 
 type Closer = () => Promise<void> | void;
 
-const MS_PER_SECOND = 1_000;
 /** A view of 100,000 claims fits, the most there may be; root proxies read as much. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 const QUEUE_LIMIT_BYTES = 20 * 1024 * 1024;
@@ -52,7 +51,7 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
   const observer = new Observer(telemetry);
   const closers: Closer[] = [];
   try {
-    const tls = ports.tls ?? openTls(settings, telemetry, closers);
+    const tls = ports.tls ?? (await openOwn(settings, telemetry, closers));
     const embedded = await openEmbedded(settings);
     if (embedded !== undefined) closers.push(() => embedded.close());
     const replica = new Replica({
@@ -114,20 +113,10 @@ function openTelemetry(settings: RegistrySettings): Telemetry {
   });
 }
 
-const UNTRUSTED =
-  'tls.cert was not signed by an authority in tls.ca: root proxies that trust the same close the connection';
-
-function openTls(settings: RegistrySettings, telemetry: Telemetry, closers: Closer[]): TlsSource {
-  const source = fileTlsSource(settings.tls, {
-    onProblem: (problem) => telemetry.log.warn(EVENT.tlsReloadFailed, { detail: problem.message }),
-    onReload: (notAfterMs) => telemetry.log.info(EVENT.tlsReloaded, { notAfter: new Date(notAfterMs).toISOString() }),
-  });
-  telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (source.notAfterMs() - Date.now()) / MS_PER_SECOND);
-  closers.push(() => source.close());
-  if (!isSignedByOwn(source.current())) {
-    telemetry.log.warn(EVENT.tlsUntrusted, { cert: settings.tls.cert, ca: settings.tls.ca, detail: UNTRUSTED });
-  }
-  return source;
+async function openOwn(settings: RegistrySettings, telemetry: Telemetry, closers: Closer[]): Promise<TlsSource> {
+  const credentials = await openOwnCredentials(settings, telemetry);
+  closers.push(() => credentials.close());
+  return credentials;
 }
 
 async function openEmbedded(settings: RegistrySettings): Promise<EtcdServer | undefined> {

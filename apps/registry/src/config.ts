@@ -1,4 +1,4 @@
-import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile } from '@xylem/service';
+import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile, withCredentials } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -34,16 +34,18 @@ const embedded = z.strictObject({
     .describe('where the embedded store serves the API of etcd; loopback, because whoever reaches it owns it'),
 });
 
-const schema = z.strictObject({
-  ...commonKeys({ opsListen: '127.0.0.1:9100' }),
-  id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
-  listen: listenAddress('0.0.0.0:7100').default('0.0.0.0:7100').describe('address for root proxies, mTLS'),
-  store: z.discriminatedUnion('kind', [etcd, embedded]),
-  leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
-    .default(10_000)
-    .describe('records of a root proxy that was lost lapse after this'),
-  heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
-});
+const schema = withCredentials(
+  z.strictObject({
+    ...commonKeys({ opsListen: '127.0.0.1:9100' }),
+    id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
+    listen: listenAddress('0.0.0.0:7100').default('0.0.0.0:7100').describe('address for root proxies, mTLS'),
+    store: z.discriminatedUnion('kind', [etcd, embedded]),
+    leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
+      .default(10_000)
+      .describe('records of a root proxy that was lost lapse after this'),
+    heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
+  }),
+);
 
 export type RegistrySettings = z.output<typeof schema>;
 
