@@ -44,6 +44,29 @@ const schema = z.strictObject({
     .max(5_000_000)
     .default(250_000)
     .describe('with --explore: states to visit, at most (4 KB of memory each)'),
+  scale: z
+    .boolean()
+    .default(false)
+    .describe(
+      'very many agents: cold start, one root proxy drained, one killed; write the table into docs/SIMULATION.md',
+    ),
+  agents: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(50_000)
+    .default(10_000)
+    .describe('with --scale: leaf clusters of one agent each'),
+  proxies: z.coerce.number().int().min(2).max(100).default(20).describe('with --scale: root proxies'),
+  rate: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .optional()
+    .describe(
+      'with --scale: handshakes a second that a root proxy begins (default: once without a limit, once with 500)',
+    ),
   html: z
     .string()
     .min(1)

@@ -29,3 +29,4 @@ export {
   type RelayDecision,
   type RelayRequest,
 } from './root/relay.ts';
+export { HandshakeAdmission, type AdmissionConfig, type AdmissionStatus } from './root/admission.ts';

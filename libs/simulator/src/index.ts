@@ -43,3 +43,6 @@ export type { WalkOptions, Walked } from './explore/walk.ts';
 export type { Story } from './explore/play.ts';
 export { GUARDS, GUARD_NAMES } from './explore/guards.ts';
 export type { Guard, GuardName } from './explore/guards.ts';
+export { runScaled } from './scale/scale.ts';
+export type { ScalePhase, ScaleReport } from './scale/scale.ts';
+export type { ScaleOptions } from './scale/world.ts';
