@@ -19,14 +19,9 @@ export {
   readIdentityFolder,
 } from './identity-folder.ts';
 export type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
-export { describeIdentity, identityUri, isDomain, isName, isUserName, parseIdentity } from './identity.ts';
+export { describeIdentity, identityUri, isDomain, isName, isProxyName, isUserName, parseIdentity } from './identity.ts';
 export type { Identity, IdentityProblem } from './identity.ts';
-export {
-  hasIntermediate,
-  openIntermediateIssuer,
-  readIntermediate,
-  renewIntermediate,
-} from './intermediate.ts';
+export { hasIntermediate, openIntermediateIssuer, readIntermediate, renewIntermediate } from './intermediate.ts';
 export type { Intermediate, IntermediateIssuerOptions } from './intermediate.ts';
 export type { CertificateIssuer, IssuedCertificate, SignedCertificate } from './issuer.ts';
 export { joinTokenHash, joinTokenText, makeJoinToken, parseJoinToken, pinOf } from './join-token.ts';
@@ -45,5 +40,23 @@ export { openRootFolder } from './root-folder.ts';
 export type { RootCertificate, RootFolder, RootFolderOptions } from './root-folder.ts';
 export { Secret } from './secret.ts';
 export { readSecret } from './secret-file.ts';
+export { membershipDigest } from './statements/digest.ts';
+export { StatementError, StatementSigner } from './statements/signer.ts';
+export type { SignerOptions } from './statements/signer.ts';
+export {
+  CLOCK_TOLERANCE_MS,
+  MAX_GRANT_LIFETIME_MS,
+  MAX_STANDING_LIFETIME_MS,
+  MAX_STATEMENT_CHARACTERS,
+} from './statements/types.ts';
+export type {
+  DialGrant,
+  MembershipStatement,
+  RefusedStatement,
+  StandingGrant,
+  VerifiedStatement,
+} from './statements/types.ts';
+export { StatementVerifier } from './statements/verifier.ts';
+export type { VerifierOptions } from './statements/verifier.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';
