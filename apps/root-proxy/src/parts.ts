@@ -3,7 +3,7 @@ import type { AuditLog } from '@xylem/audit';
 import { defaultRelayConfig, RelayPolicy } from '@xylem/discovery';
 import type { InstanceNonce, LivenessConfig, ProxyId, Random, RootConfig } from '@xylem/discovery';
 import { createServer } from '@xylem/grpc';
-import type { GrpcServer, ServerFault, TlsSource } from '@xylem/grpc';
+import type { GrpcServer, LifetimeOptions, ServerFault, StreamPeer, TlsSource } from '@xylem/grpc';
 import type { Telemetry } from '@xylem/telemetry';
 import { DEFAULT_ROUTER_CONFIG } from '@xylem/tunnel';
 import type { RouterConfig } from '@xylem/tunnel';
@@ -24,6 +24,7 @@ import { Link } from './registry/link.ts';
 import { TunnelConnections } from './relay/connections.ts';
 import { TunnelListener } from './relay/listener.ts';
 import { Relays } from './relay/relays.ts';
+import { Revoked } from './security/revoked.ts';
 import { TunnelPlane } from './tunnels/plane.ts';
 
 /** What tests set, and a configuration does not. */
@@ -34,6 +35,8 @@ export interface Tuning {
   readonly router?: Partial<RouterConfig>;
   /** Accept to attach. Default 15_000: TLS handshake, HTTP/2 settings and hello have 5 to 10 s each of their own. */
   readonly attachTimeoutMs?: number;
+  /** Of connections, beyond the certificates they were made with. */
+  readonly lifetime?: LifetimeOptions;
 }
 
 /** Everything that runs in a root proxy, wired. */
@@ -93,26 +96,33 @@ export function assemble(
     tls,
     random,
   };
-  const peers = makePeers(context);
+  const revoked = new Revoked(proxy, config.domain, audit, {
+    cutSessions: (matches, detail) =>
+      Object.values(servers).reduce((total, server) => total + server.cut(matches, detail), 0),
+    cutUser: (user, detail) => dials.cutUser(user, detail),
+    cutPeer: (name, detail) => peers.cut(name, detail),
+  });
+  const peers: Peers = makePeers(context, revoked);
   const dials: Dials = makeDials(context, peers, () => plane);
   const plane: TunnelPlane = makePlane(context, dials, () => link);
   // As /readyz: from the first registration on, whatever happens to the registries later.
   const registered = (): void => {
     if (!plane.status().draining) for (const server of Object.values(servers)) server.setServing(true);
   };
-  const link: Link = makeLink(context, { plane, dials, peers, registered }, () => link);
+  const link: Link = makeLink(context, { plane, dials, peers, revoked, registered }, () => link);
   const connections = makeConnections(context);
   const relays = makeRelays(context, peers);
   const overview = new Overview({ proxy, generation: config.generation, plane, dials, link, peers });
   const services = { proxy, domain: config.domain, tracing: telemetry.tracing, dials, plane, connections, overview };
-  const servers = makeServers(context, services);
+  const servers = makeServers(context, services, revoked);
   const listener = makeListener(context, { server: servers.tunnel, connections, relays, link });
-  const frontDoor = makeFrontDoor(context, dials);
+  const frontDoor = makeFrontDoor(context, dials, revoked);
   return { link, plane, dials, peers, relays, connections, listener, frontDoor, servers };
 }
 
-function makePeers({ proxy, config, tls, journal }: Context): Peers {
+function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): Peers {
   return new Peers(proxy, config.domain, tls, {
+    refusal: (peer) => (revoked.isRevoked(peer) ? 'its certificate was revoked' : undefined),
     connected: (peer) => journal.peerConnected(peer),
     lost: (peer, detail) => journal.peerLost(peer, detail),
   });
@@ -153,11 +163,11 @@ function makePlane({ proxy, config, tuning, journal, random }: Context, dials: D
 
 function makeLink(
   context: Context,
-  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly registered: () => void },
+  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly revoked: Revoked; readonly registered: () => void },
   self: () => Link,
 ): Link {
   const { proxy, config, journal, tls, random } = context;
-  const { plane, dials, peers, registered } = parts;
+  const { plane, dials, peers, revoked, registered } = parts;
   const { domain, registries, generation } = config;
   const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
   return new Link(
@@ -187,6 +197,7 @@ function makeLink(
         journal.claimAnswered(answer);
         plane.claimAnswered(answer);
       },
+      securityChanged: (security) => revoked.update(security),
       sessionFailed: (registry, detail) => journal.sessionFailed(registry, detail),
     },
   );
@@ -205,9 +216,11 @@ function makeRelays({ journal }: Context, peers: Peers): Relays {
   });
 }
 
-function makeServers({ tls, journal }: Context, ports: ServicePorts): Parts['servers'] {
+function makeServers({ tls, tuning, journal }: Context, ports: ServicePorts, revoked: Revoked): Parts['servers'] {
   const base = (plane: keyof Parts['servers']) => ({
     tls,
+    ...(tuning.lifetime === undefined ? {} : { lifetime: tuning.lifetime }),
+    admit: (peer: StreamPeer) => revoked.refusal(peer),
     onError: (fault: ServerFault): void => journal.fault(plane, fault),
   });
   const tunnel = createServer({ ...base('tunnel'), services: tunnelServices(ports) });
@@ -241,14 +254,21 @@ function makeListener(
   });
 }
 
-function makeFrontDoor({ config, telemetry, journal, tls }: Context, dials: Dials): FrontDoorServer {
+function makeFrontDoor(
+  { config, tuning, telemetry, journal, tls }: Context,
+  dials: Dials,
+  revoked: Revoked,
+): FrontDoorServer {
   const door = new FrontDoor(config.domain, config.frontDoor.anonymous, {
     dials,
     tracing: telemetry.tracing,
     onAnswer: (request, user, status, reason) => journal.answeredHttp(request, user, status, reason),
   });
+  const { graceMs } = tuning.lifetime ?? {};
   return new FrontDoorServer({
     tls,
+    ...(graceMs === undefined ? {} : { graceMs }),
+    refusal: (peer) => revoked.refusal(peer),
     onConnect: (request) => void door.serve(request),
     onRefused: (source, cause, detail) => journal.turnedAway(source, cause, detail),
   });

@@ -7,6 +7,8 @@ export type AuditKind =
   | 'identity.renewed'
   | 'identity.locked'
   | 'identity.revoked'
+  /** A root proxy ended what a revoked identity had open there. */
+  | 'identity.cut'
   | 'identity.unlocked'
   | 'user.put'
   | 'user.removed'

@@ -34,6 +34,14 @@ const PEER_ANSWER_MARGIN_MS = 1_000;
 /** Each open connection may hold some 3 MiB in queues and windows when both its ends stop reading. */
 const MAX_OPEN = 20_000;
 
+interface Open {
+  readonly user: string;
+  /** undefined until somebody has joined it. */
+  ending: Ending | undefined;
+  /** Why it is given up as soon as it is joined. */
+  cut: { readonly reason: ResetReason; readonly detail: string } | undefined;
+}
+
 interface Waiting {
   readonly order: DialOrder;
   readonly startedAt: number;
@@ -65,7 +73,7 @@ export class Dials {
   readonly #router: DialRouter;
   readonly #driver: Driver<RouterEvent, RouterEffect>;
   readonly #waiting = new Map<string, Waiting>();
-  readonly #open = new Map<string, Ending | undefined>();
+  readonly #open = new Map<string, Open>();
   /** The Carry stream whose first frame is being handled. */
   #answering: FramePort | undefined;
   #whenIdle: (() => void)[] = [];
@@ -113,7 +121,7 @@ export class Dials {
   /** Payload bytes of the connections that are open now. */
   openTotals(): { readonly upBytes: number; readonly downBytes: number } {
     let [upBytes, downBytes] = [0, 0];
-    for (const ending of this.#open.values()) {
+    for (const { ending } of this.#open.values()) {
       const totals = ending?.totals();
       upBytes += totals?.upBytes ?? 0;
       downBytes += totals?.downBytes ?? 0;
@@ -188,7 +196,23 @@ export class Dials {
   /** Resets every open connection, and those that are about to open. */
   abortAll(reason: 'drain-deadline' | 'shutdown', detail: string): void {
     this.#aborted = { reason, detail };
-    for (const ending of [...this.#open.values()]) ending?.abort(reason, detail);
+    for (const { ending } of [...this.#open.values()]) ending?.abort(reason, detail);
+  }
+
+  /** Resets every open connection of a user, and denies those that wait. Returns how many there were. */
+  cutUser(user: string, detail: string): number {
+    const open = [...this.#open.values()].filter((entry) => entry.user === user);
+    for (const entry of open) {
+      entry.cut = { reason: 'denied', detail };
+      entry.ending?.abort('denied', detail);
+    }
+    const waiting = [...this.#waiting].filter(([, { order }]) => order.user === user);
+    for (const [connection, { order, startedAt, answer }] of waiting) {
+      this.#abandon(connection);
+      this.#observer.dialAnswered(order, connection, 'denied', detail, { kind: 'none' }, now() - startedAt);
+      answer({ outcome: 'denied', detail, via: [this.#self] });
+    }
+    return open.length + waiting.length;
   }
 
   stop(): void {
@@ -334,13 +358,15 @@ export class Dials {
     const frames = way.kind === 'tunnel' ? this.#answering : forward;
     assert(frames !== undefined, `connection ${id} was reported connected without a stream`);
     this.#answering = undefined;
-    this.#open.set(id, undefined);
-    return { id, frames, join: (ending) => void this.#join(id, order, ending).finally(leave) };
+    const open: Open = { user: order.user, ending: undefined, cut: this.#aborted };
+    this.#open.set(id, open);
+    return { id, frames, join: (ending) => void this.#join(id, order, open, ending).finally(leave) };
   }
 
-  async #join(id: string, order: DialOrder, ending: Ending): Promise<void> {
-    this.#open.set(id, ending);
-    if (this.#aborted !== undefined) ending.abort(this.#aborted.reason, this.#aborted.detail);
+  async #join(id: string, order: DialOrder, open: Open, ending: Ending): Promise<void> {
+    open.ending = ending;
+    const cut = open.cut ?? this.#aborted;
+    if (cut !== undefined) ending.abort(cut.reason, cut.detail);
     const summary = await ending.closed;
     this.#open.delete(id);
     this.#driver.feed({ type: 'connectionClosed', connection: id });

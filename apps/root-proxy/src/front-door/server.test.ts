@@ -25,6 +25,7 @@ before(async () => {
       requests.push(request);
       arrived(request);
     },
+    refusal: () => undefined,
     onRefused: (_source, cause) => void refusals.push(cause),
     headTimeoutMs: 400,
     maxWaitingPerAddress: 8,

@@ -6,7 +6,7 @@ import type { Server as TcpServer, Socket } from 'node:net';
 import { createServer as createTlsServer, TLSSocket } from 'node:tls';
 import type { Server as TlsServer } from 'node:tls';
 import { peerOf } from '@xylem/grpc';
-import type { TlsSource } from '@xylem/grpc';
+import type { StreamPeer, TlsSource } from '@xylem/grpc';
 import type { Authority } from '@xylem/tunnel';
 import { addressOf, bind, stopListening } from '../sockets/listen.ts';
 import { Gate } from '../sockets/gate.ts';
@@ -15,6 +15,7 @@ import type { PeekLimits } from '../sockets/peek.ts';
 import { badRequest, ONLY_CONNECT, renderRefusal } from './answer.ts';
 import type { Refusal } from './answer.ts';
 import { Arrival, connectionKey } from './arrival.ts';
+import { endWithCertificate } from './certificate-end.ts';
 import { checkConnect, checkRequestLine } from './request.ts';
 
 /** One CONNECT request that means exactly one thing. Nothing behind its head has been read. */
@@ -45,12 +46,16 @@ export interface FrontDoorOptions {
   readonly tls: TlsSource;
   /** Takes over the request and its sockets. */
   readonly onConnect: (request: FrontDoorRequest) => void;
+  /** Why nothing is served to the holder of this certificate; undefined when it is. */
+  readonly refusal: (peer: StreamPeer) => string | undefined;
   readonly onRefused: (source: string, cause: FrontDoorRefusal, detail: string) => void;
   /** Accept to complete request head, TLS included. Default 10_000. */
   readonly headTimeoutMs?: number;
   /** Clients that have not asked for a connection yet, in all and per address. Defaults 1_024 and 256. */
   readonly maxWaiting?: number;
   readonly maxWaitingPerAddress?: number;
+  /** How long a connection may outlive the client's certificate. Default 30_000, as everywhere. */
+  readonly graceMs?: number;
 }
 
 /** First byte of a TLS record that carries a handshake (RFC 8446, 5.1). No HTTP method starts with it. */
@@ -59,6 +64,7 @@ const TLS_HANDSHAKE = 0x16;
 const LINGER_MS = 1_000;
 const HEAD_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 8 * 1_024;
+const GRACE_MS = 30_000;
 
 /** Users who vanish without a word are noticed, however long a connection is silent. */
 const SOCKET = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 } as const;
@@ -196,11 +202,16 @@ export class FrontDoorServer {
       const reason = 'the client certificate does not verify against the authority of this deployment';
       return this.#turnAway(arrival, socket, 'certificate', { status: 403, outcome: 'denied', reason });
     }
+    const { raw: rawSocket, source, loopback } = arrival;
+    const peer = peerOf(socket, source);
+    const refusal = this.#options.refusal(peer);
+    if (refusal !== undefined)
+      return this.#turnAway(arrival, socket, 'certificate', { status: 403, outcome: 'denied', reason: refusal });
     arrival.settle();
+    endWithCertificate(socket, rawSocket, peer, this.#options.graceMs ?? GRACE_MS);
     // Bytes that were sent behind the head wait in the socket until the node has answered.
     if (head.length > 0) socket.unshift(head);
-    const { raw: rawSocket, source, loopback } = arrival;
-    const uris = peerOf(socket, source).uris;
+    const { uris } = peer;
     this.#options.onConnect({ authority: check.authority, socket, rawSocket, source, loopback, uris });
   }
 

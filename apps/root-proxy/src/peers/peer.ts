@@ -1,6 +1,6 @@
 import type { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
-import type { TlsSource } from '@xylem/grpc';
+import type { StreamPeer, TlsSource } from '@xylem/grpc';
 import { MAX_ANSWER_BYTES, PeerService, RawFrameMethods } from '@xylem/wire';
 import type { access } from '@xylem/wire';
 import { PeerConnection } from './connection.ts';
@@ -13,6 +13,8 @@ export interface PeerAddress {
 }
 
 export interface PeerEvents {
+  /** Why the peer with this certificate is not to be used; undefined when it is. */
+  refusal(peer: StreamPeer): string | undefined;
   connected(proxy: string): void;
   /** After a connection that was made, or the first attempt of a row, failed. */
   lost(proxy: string, detail: string): void;
@@ -74,6 +76,14 @@ export class Peer {
     await connection?.channel.lost;
   }
 
+  /** Ends the connection with all that runs over it, and tries again with the backoff of a failure. */
+  cut(detail: string): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.channel.close();
+    if (connection !== undefined) this.#failed(detail);
+  }
+
   /** Ends the connection with all that runs over it. */
   close(): void {
     this.#stop();
@@ -113,6 +123,11 @@ export class Peer {
       return this.#failed(error instanceof Error ? error.message : String(error));
     }
     if (this.#closed) return channel.close();
+    const refusal = channel.peer && this.#events.refusal(channel.peer);
+    if (refusal !== undefined) {
+      channel.close();
+      return this.#failed(refusal);
+    }
     this.#failures = 0;
     this.#connection = new PeerConnection(channel);
     this.#events.connected(proxy);

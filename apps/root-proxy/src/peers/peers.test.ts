@@ -19,6 +19,7 @@ beforeEach(async () => {
   await startServer(0);
   told.length = 0;
   peers = new Peers('p1', DOMAIN, await credentials.source({ kind: 'proxy', proxy: 'p1' }), {
+    refusal: () => undefined,
     connected: (proxy) => void told.push(`connected ${proxy}`),
     lost: (proxy) => void told.push(`lost ${proxy}`),
   });

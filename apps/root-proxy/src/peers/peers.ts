@@ -41,6 +41,11 @@ export class Peers {
     void peer.retire().then(() => this.#retired.delete(peer));
   }
 
+  /** Ends the connection to a root proxy that is trusted no more, with all that runs over it; it is dialled again. */
+  cut(proxy: string, detail: string): void {
+    for (const peer of [this.#peers.get(proxy), ...this.#retired]) if (peer?.at.proxy === proxy) peer.cut(detail);
+  }
+
   get(proxy: string): Peer | undefined {
     return this.#peers.get(proxy);
   }

@@ -51,6 +51,8 @@ export interface LinkListener {
   /** Members or claims changed. `leaves`: only claims of these did; undefined: anything may have. */
   viewChanged(view: RegistryView, leaves: ReadonlySet<LeafId> | undefined): void;
   claimAnswered(answer: ClaimAnswer): void;
+  /** Policy, revocations, trust. */
+  securityChanged(security: wire.Security): void;
   /** For logs: one line on why there is no session. */
   sessionFailed(registry: string, detail: string): void;
 }
@@ -188,6 +190,7 @@ export class Link {
   #received(session: number, message: wire.SessionResponse): void {
     const read = readMessage(message, session);
     if (read.kind === 'claim') return this.#listener.claimAnswered(read.answer);
+    if (read.kind === 'security') return this.#listener.securityChanged(read.security);
     if (read.kind === 'unknown') return;
     const { event } = read;
     this.#heardAt = now();

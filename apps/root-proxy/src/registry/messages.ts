@@ -1,4 +1,4 @@
-import { isName } from '@xylem/discovery';
+import { isName, isProxyName } from '@xylem/discovery';
 import type {
   AgentId,
   ClaimKey,
@@ -34,6 +34,7 @@ export type ClaimAnswer =
 export type SessionMessage =
   | { readonly kind: 'link'; readonly event: RegistryEvent }
   | { readonly kind: 'claim'; readonly answer: ClaimAnswer }
+  | { readonly kind: 'security'; readonly security: wire.Security }
   /** Of a later version, or malformed: nothing we can use. */
   | { readonly kind: 'unknown' };
 
@@ -56,6 +57,8 @@ export function readMessage(message: wire.SessionResponse, session: number): Ses
       return { kind: 'claim', answer: acquired(kind.value) };
     case 'releaseResult':
       return { kind: 'claim', answer: released(kind.value) };
+    case 'security':
+      return { kind: 'security', security: kind.value };
     default: {
       const event = linkEvent(kind, session);
       return event === undefined ? { kind: 'unknown' } : { kind: 'link', event };
@@ -138,7 +141,7 @@ function deltaOf(delta: wire.ViewDelta): ViewDelta {
 
 function memberOf(member: wire.Member): Member[] {
   const { proxy, peerAddress, tunnelAddress, instanceNonce, software } = member;
-  if (proxy === undefined || !isName(proxy.id)) return [];
+  if (proxy === undefined || !isProxyName(proxy.id)) return [];
   const state = proxy.state === tunnel.ProxyState.PROXY_STATE_DRAINING ? 'draining' : 'ready';
   const record = {
     id: proxy.id as ProxyId,
@@ -151,7 +154,7 @@ function memberOf(member: wire.Member): Member[] {
 
 function claimOf(claim: wire.Claim): MemberClaim[] {
   const { leaf, proxy, slot, agent, nonce, incarnation, token } = claim;
-  if (!isName(leaf) || !isName(proxy)) return [];
+  if (!isName(leaf) || !isProxyName(proxy)) return [];
   return [
     {
       ...keyOf({ leaf, proxy, slot }),
