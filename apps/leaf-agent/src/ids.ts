@@ -1,10 +1,10 @@
-import { isName } from '@xylem/discovery';
+import { isName, isProxyName } from '@xylem/discovery';
 import type { AgentId, FencingToken, Incarnation, LeafId, ProxyId, TunnelId } from '@xylem/discovery';
 
 /** Where plain values from configuration and wire become ids: each check narrows the type. */
 
 export function isProxyId(text: string): text is ProxyId {
-  return isName(text);
+  return isProxyName(text);
 }
 
 export function isLeafId(text: string): text is LeafId {

@@ -1,4 +1,13 @@
-import { address, commonKeys, durationMs, listenAddress, loadConfig, name, parseHostPort } from '@xylem/service';
+import {
+  address,
+  commonKeys,
+  durationMs,
+  listenAddress,
+  loadConfig,
+  name,
+  parseHostPort,
+  withCredentials,
+} from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 
@@ -42,7 +51,7 @@ function share(defaults: {
 }
 
 /** docs/ARCHITECTURE.md, "Listeners and configuration". */
-const schema = z.strictObject({
+const keys = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
   id: name().describe('own name, unique among root proxies; the certificate must say the same'),
   registries: z
@@ -101,6 +110,8 @@ const schema = z.strictObject({
     })
     .prefault({}),
 });
+
+const schema = withCredentials(keys);
 
 export type ProxyConfig = z.output<typeof schema>;
 

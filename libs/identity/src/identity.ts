@@ -22,6 +22,14 @@ export function isName(text: string): boolean {
   return NAME.test(text);
 }
 
+/** Server names below the domain that mean something else than a root proxy. */
+const RESERVED: ReadonlySet<string> = new Set(['enrol', 'join', 'registry']);
+
+/** A name that no other server name of the domain stands for. */
+export function isProxyName(text: string): boolean {
+  return isName(text) && !RESERVED.has(text);
+}
+
 /** `[a-z0-9._@-]{1,128}` without an empty path segment such as `.` or `..`. */
 export function isUserName(text: string): boolean {
   return USER_NAME.test(text) && text !== '.' && text !== '..';
@@ -50,7 +58,7 @@ function parsePath(path: string): Identity | undefined {
   const [kind, first, infix, last] = parts;
   if (kind === undefined || first === undefined) return undefined;
   if (parts.length === 2) {
-    if (kind === 'proxy' && isName(first)) return { kind, proxy: first };
+    if (kind === 'proxy' && isProxyName(first)) return { kind, proxy: first };
     if (kind === 'registry' && isName(first)) return { kind, registry: first };
     if (kind === 'user' && isUserName(first)) return { kind, user: first };
     return undefined;
@@ -66,6 +74,7 @@ export function identityUri(identity: Identity, domain: string): string {
     case 'agent':
       return `spiffe://${domain}/leaf/${checked('leaf', identity.leaf)}/agent/${checked('agent', identity.agent)}`;
     case 'proxy':
+      if (RESERVED.has(identity.proxy)) throw new RangeError(`proxy ${quote(identity.proxy)} is a reserved name`);
       return `spiffe://${domain}/proxy/${checked('proxy', identity.proxy)}`;
     case 'registry':
       return `spiffe://${domain}/registry/${checked('registry', identity.registry)}`;

@@ -20,8 +20,11 @@ const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const NONCE = /^[A-Za-z0-9._:-]{1,64}$/;
 const ADDRESS = /^(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
 
+/** Server names below the domain that mean something else than a root proxy. */
+const RESERVED: ReadonlySet<string> = new Set(['enrol', 'join', 'registry']);
+
 export function isProxyId(text: string): text is ProxyId {
-  return NAME.test(text);
+  return NAME.test(text) && !RESERVED.has(text);
 }
 
 export function isLeafId(text: string): text is LeafId {

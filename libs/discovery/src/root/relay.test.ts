@@ -8,6 +8,7 @@ const members = new Map([
   ['p1', '10.0.0.1:7200'],
   ['p2', '10.0.0.2:7200'],
 ]);
+let registries = ['r1:7101', 'r2:7101'];
 
 function policy(overrides: Partial<RelayConfig> = {}): RelayPolicy {
   return new RelayPolicy({ ...defaultRelayConfig(OWN, 'xylem.internal'), ...overrides });
@@ -19,7 +20,7 @@ function decide(
   extra: { source?: string; relayed?: boolean; now?: number } = {},
 ) {
   const request = { name, source: extra.source ?? '192.0.2.1', relayed: extra.relayed ?? false };
-  return relay.decide(request, (proxy) => members.get(proxy), extra.now ?? 0);
+  return relay.decide(request, (proxy) => members.get(proxy), extra.now ?? 0, registries);
 }
 
 test('relays a live peer and serves everything else', () => {
@@ -54,4 +55,41 @@ test('bounds the rate of each source, not of its neighbours', () => {
 
 test('a relay that finishes twice is a bug and throws', () => {
   assert.throws(() => policy().finished(), /never started/);
+});
+
+test('passes the enrolment name on to the registries that are known, and to nothing else', () => {
+  const relay = policy({ mode: 'off' });
+  for (const name of ['enrol.xylem.internal', 'ENROL.xylem.internal.']) {
+    assert.deepEqual(decide(relay, name), { kind: 'enrol', addresses: ['r1:7101', 'r2:7101'] });
+  }
+  for (const name of ['join.xylem.internal', 'registry.xylem.internal', 'x.enrol.xylem.internal', 'enrol.other']) {
+    assert.deepEqual(decide(policy(), name), { kind: 'serve' }, name);
+  }
+  assert.deepEqual(decide(policy(), 'enrol.xylem.internal', { relayed: true }).kind, 'refuse');
+  registries = [];
+  assert.deepEqual(decide(policy(), 'enrol.xylem.internal'), {
+    kind: 'refuse',
+    why: 'no registry is known to enrol at',
+  });
+  registries = ['r1:7101'];
+});
+
+test('a member that calls itself by a reserved name is not relayed to', () => {
+  members.set('registry', '10.0.0.66:7200');
+  assert.deepEqual(decide(policy(), 'registry.xylem.internal'), { kind: 'serve' });
+  members.delete('registry');
+});
+
+test('bounds enrolments at once, in all and by address, and gives the places back', () => {
+  const relay = policy({ maxEnrolments: 3, maxEnrolmentsPerSource: 2 });
+  const from = (source: string) => decide(relay, 'enrol.xylem.internal', { source }).kind;
+  assert.deepEqual(
+    [from('a'), from('a'), from('a'), from('b'), from('c')],
+    ['enrol', 'enrol', 'refuse', 'enrol', 'refuse'],
+  );
+  relay.enrolmentFinished('a');
+  assert.deepEqual([from('c'), from('a')], ['enrol', 'refuse']);
+  for (const source of ['a', 'b', 'c']) relay.enrolmentFinished(source);
+  assert.throws(() => relay.enrolmentFinished('a'), /never started/);
+  assert.deepEqual(decide(relay, 'p2.xylem.internal').kind, 'relay');
 });

@@ -5,10 +5,13 @@
  * No loops: a proxy always serves its own name, only names of live members are relayed, a connection known to have been
  * relayed is not relayed again, and the number of relays is bounded, so that even two proxies that disagree about who
  * bears a name cannot pass one connection round for long.
+ *
+ * The other name that is passed on is `enrol.<domain>`: to a registry's enrolment port, for who cannot reach a registry
+ * and has no certificate yet, or one that is to be renewed. Such connections are short and few; their bounds are their own.
  */
 import { assert } from '../shared/assert.ts';
 import type { ProxyId } from '../shared/ids.ts';
-import { proxyOfServerName } from '../shared/steering.ts';
+import { isEnrolmentServerName, proxyOfServerName } from '../shared/steering.ts';
 import type { Instant } from '../shared/time.ts';
 
 export interface RelayConfig {
@@ -24,6 +27,9 @@ export interface RelayConfig {
    */
   readonly perSourceRate: number;
   readonly perSourceBurst: number;
+  /** Connections to enrolment at once, in all and from one address. Defaults 256, 128: a join lasts a second. */
+  readonly maxEnrolments: number;
+  readonly maxEnrolmentsPerSource: number;
 }
 
 export interface RelayRequest {
@@ -40,6 +46,8 @@ export type RelayDecision =
   | { readonly kind: 'serve' }
   /** Connect to `address` and copy both ways; call `finished()` once when that is over, however it ends. */
   | { readonly kind: 'relay'; readonly proxy: ProxyId; readonly address: string }
+  /** Connect to the first of `addresses` that answers and copy both ways; call `enrolmentFinished()` once after it. */
+  | { readonly kind: 'enrol'; readonly addresses: readonly string[] }
   /** Close the connection. */
   | { readonly kind: 'refuse'; readonly why: string };
 
@@ -52,12 +60,24 @@ interface Bucket {
 const MAX_SOURCES = 4_096;
 
 export function defaultRelayConfig(proxy: ProxyId, domain: string): RelayConfig {
-  return { proxy, domain, mode: 'on', maxConcurrent: 2_048, perSourceRate: 200, perSourceBurst: 400 };
+  return {
+    proxy,
+    domain,
+    mode: 'on',
+    maxConcurrent: 2_048,
+    perSourceRate: 200,
+    perSourceBurst: 400,
+    maxEnrolments: 256,
+    maxEnrolmentsPerSource: 128,
+  };
 }
 
 export class RelayPolicy {
   readonly #config: RelayConfig;
   readonly #buckets = new Map<string, Bucket>();
+  /** Connections to enrolment by source address. */
+  readonly #enrolments = new Map<string, number>();
+  #enrolling = 0;
   #concurrent = 0;
 
   constructor(config: RelayConfig) {
@@ -69,12 +89,19 @@ export class RelayPolicy {
   }
 
   /**
-   * What to do with a connection. `addressOf` answers with a live member's tunnel address. A name that no member bears
-   * is served with our own certificate: the agent's handshake fails at once, and that tells it that steering to this name
+   * What to do with a connection. `addressOf` answers with a live member's tunnel address; `enrolment` is where registries
+   * enrol, host:port, the best first. A name that no member bears is served with our own certificate: the agent's handshake fails at once, and that tells it that steering to this name
    * is not honoured here, where a closed socket would only look like a lost connection.
    */
-  decide(request: RelayRequest, addressOf: (proxy: ProxyId) => string | undefined, now: Instant): RelayDecision {
+  decide(
+    request: RelayRequest,
+    addressOf: (proxy: ProxyId) => string | undefined,
+    now: Instant,
+    enrolment: readonly string[] = [],
+  ): RelayDecision {
     const { proxy: own, domain, mode } = this.#config;
+    if (request.name !== undefined && isEnrolmentServerName(request.name, domain))
+      return this.#enrol(request, enrolment);
     const proxy = request.name === undefined ? undefined : proxyOfServerName(request.name, domain);
     if (proxy === undefined || proxy === own || mode === 'off' || request.relayed) return { kind: 'serve' };
     const address = addressOf(proxy);
@@ -90,6 +117,28 @@ export class RelayPolicy {
   finished(): void {
     assert(this.#concurrent > 0, 'a relay finished that never started');
     this.#concurrent -= 1;
+  }
+
+  enrolmentFinished(source: string): void {
+    const open = this.#enrolments.get(source);
+    assert(open !== undefined, 'an enrolment finished that never started');
+    this.#enrolling -= 1;
+    if (open === 1) this.#enrolments.delete(source);
+    else this.#enrolments.set(source, open - 1);
+  }
+
+  #enrol({ source, relayed }: RelayRequest, addresses: readonly string[]): RelayDecision {
+    if (relayed) return { kind: 'refuse', why: 'enrolment is not relayed a second time' };
+    if (addresses.length === 0) return { kind: 'refuse', why: 'no registry is known to enrol at' };
+    const open = this.#enrolments.get(source) ?? 0;
+    const { maxEnrolments, maxEnrolmentsPerSource } = this.#config;
+    if (this.#enrolling >= maxEnrolments) return { kind: 'refuse', why: 'too many connections to enrolment' };
+    if (open >= maxEnrolmentsPerSource) {
+      return { kind: 'refuse', why: 'too many connections to enrolment from this address' };
+    }
+    this.#enrolling += 1;
+    this.#enrolments.set(source, open + 1);
+    return { kind: 'enrol', addresses };
   }
 
   #takeToken(source: string, now: Instant): boolean {

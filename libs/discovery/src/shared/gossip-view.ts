@@ -8,7 +8,7 @@
  * Everything here is a pure function of its arguments. Messages are checked by `checkMessage` before they are merged.
  */
 import type { Delta, GossipMessage, ProxyRecord, Snapshot, Stamp } from './gossip.ts';
-import { isName, type Incarnation, type ProxyId } from './ids.ts';
+import { isProxyName, type Incarnation, type ProxyId } from './ids.ts';
 import type { Instant } from './time.ts';
 
 /** Greatest number of root proxies in one message; beyond it the message is refused whole. */
@@ -79,7 +79,7 @@ function checkStamp(stamp: Stamp): string | undefined {
 }
 
 function checkRecord(record: ProxyRecord): string | undefined {
-  if (!isName(record.id)) return 'a root proxy id is not a valid name';
+  if (!isProxyName(record.id)) return 'a root proxy id is not a valid name';
   if (record.incarnation < 0n || record.incarnation > MAX_UINT64) return `incarnation of ${record.id} is out of range`;
   if (record.state !== 'ready' && record.state !== 'draining') return `state of ${record.id} is unknown`;
   const { generation } = record;
@@ -108,7 +108,7 @@ export function checkMessage(message: GossipMessage): string | undefined {
     const why = checkRecord(record);
     if (why !== undefined) return why;
   }
-  return removed.every(isName) ? undefined : 'a removed root proxy id is not a valid name';
+  return removed.every(isProxyName) ? undefined : 'a removed root proxy id is not a valid name';
 }
 
 function compareSnapshots(a: Snapshot, b: Snapshot): number {

@@ -22,3 +22,11 @@ const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export function isName(text: string): boolean {
   return NAME.test(text);
 }
+
+/** Server names below the domain that mean something else than a root proxy. */
+const RESERVED_PROXY_NAMES: ReadonlySet<string> = new Set(['enrol', 'join', 'registry']);
+
+/** Whether `text` may name a root proxy: a name that no other server name of the domain stands for. */
+export function isProxyName(text: string): boolean {
+  return isName(text) && !RESERVED_PROXY_NAMES.has(text);
+}
