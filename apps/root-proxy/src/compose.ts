@@ -11,9 +11,10 @@ import { VERSION } from './config.ts';
 import type { ProxyConfig } from './config.ts';
 import { observeState } from './gauges.ts';
 import { isProxyId } from './ids.ts';
-import { openTls } from './own-tls.ts';
+import { openOwnCredentials } from './own-credentials.ts';
 import { assemble } from './parts.ts';
-import type { Parts, Tuning } from './parts.ts';
+import type { OwnTls, Parts, Tuning } from './parts.ts';
+import { EnrolmentAddresses } from './registry/enrolment-addresses.ts';
 import type { Advertised } from './registry/link.ts';
 import { drainAndStop } from './stop.ts';
 
@@ -57,8 +58,9 @@ export async function start(config: ProxyConfig, overrides: ProxyOverrides = {})
     throw new OperatingError(`id: ${JSON.stringify(id)} is not a DNS label: it may not start or end with "-"`);
   const telemetry = overrides.telemetry ?? openTelemetry(config);
   const audit = await openOwnAudit(config, telemetry);
-  const tls: TlsSource & { close?(): void } = overrides.tls ?? openTls(config, telemetry);
-  const parts = assemble(id, config, overrides, { telemetry, audit }, tls);
+  const enrolment = new EnrolmentAddresses(config.registries, config.identity?.enrol);
+  const tls: OwnTls & { close?(): void } = overrides.tls ?? (await openOwnCredentials(config, enrolment, telemetry));
+  const parts = assemble(id, config, overrides, { telemetry, audit, enrolment }, tls);
   observeState(telemetry.metrics, parts);
   const release = async (ops?: OpsServer): Promise<void> => {
     closeNow(parts);
@@ -139,13 +141,15 @@ function statusOf({ link, plane, dials, peers, relays }: Parts): ProxyStatus {
 }
 
 /** Lets go of everything at once. Idempotent. */
-function closeNow({ link, plane, dials, peers, relays, connections, listener, frontDoor, servers }: Parts): void {
+function closeNow(parts: Parts): void {
+  const { link, plane, dials, peers, relays, enrolments, connections, listener, frontDoor, servers } = parts;
   listener.close();
   frontDoor.close();
   link.close();
   plane.stop();
   dials.abortAll('shutdown', 'the root proxy stops');
   relays.abortAll();
+  enrolments.abortAll();
   connections.closeAll();
   peers.close();
   for (const server of Object.values(servers)) void server.close(0);

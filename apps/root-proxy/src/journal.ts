@@ -7,6 +7,7 @@ import { now } from './clock.ts';
 import type { ConnectionSummary, DialObserver, DialOrder } from './dials/types.ts';
 import type { FrontDoorRefusal, FrontDoorRequest } from './front-door/server.ts';
 import type { ClaimAnswer } from './registry/messages.ts';
+import type { EnrolmentEnd } from './relay/enrolments.ts';
 import type { TunnelPortRefusal } from './relay/listener.ts';
 import type { ClaimOrder, PlaneObserver } from './tunnels/plane.ts';
 import type { Tunnel, TunnelEnd } from './tunnels/tunnel.ts';
@@ -232,6 +233,12 @@ export class Journal implements PlaneObserver, DialObserver {
       sentBytes,
       receivedBytes,
     });
+  }
+
+  enrolmentRelayed(source: string, registry: string, end: EnrolmentEnd): void {
+    this.#metrics.counter(METRIC.enrolmentsRelayed, { result: end }).add();
+    const level = end === 'done' ? 'info' : 'warn';
+    this.#telemetry.log[level](EVENT.enrolmentRelayed, { source, registry, cause: end });
   }
 
   tunnelPortRefused(source: string, cause: TunnelPortRefusal, detail: string): void {

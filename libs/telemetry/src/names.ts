@@ -96,6 +96,9 @@ export const METRIC = {
   tunnelsOpened: metric('counter', 'xylem.tunnels_opened', 'Tunnels accepted.'),
   tunnelsClosed: metric('counter', 'xylem.tunnels_closed', 'Tunnels ended by reason.', ['reason']),
   relays: metric('counter', 'xylem.relays', 'Steered connections by result of the relay.', ['result']),
+  enrolmentsRelayed: metric('counter', 'xylem.enrolments_relayed', 'Connections handed on to a registry by result.', [
+    'result',
+  ]),
   handshakesRefused: metric(
     'counter',
     'xylem.handshakes_refused',
@@ -128,6 +131,10 @@ export const METRIC = {
   registryConnected: metric('gauge', 'xylem.registry.connected', '1 while this proxy has a registry session.'),
   members: metric('gauge', 'xylem.members', 'Members in the newest view.'),
   viewRevision: metric('gauge', 'xylem.view_revision', 'etcd revision of the newest view.'),
+  enrolments: metric('counter', 'xylem.enrolments', 'Requests to the enrolment listener by path and answer.', [
+    'path',
+    'code',
+  ]),
   storeOperations: metric('counter', 'xylem.store.operations', 'Store operations by kind and result.', [
     'operation',
     'result',
@@ -197,6 +204,7 @@ export const EVENT = {
   tunnelRefused: 'tunnel.refused',
   tunnelClosed: 'tunnel.closed',
   tunnelRelayed: 'tunnel.relayed',
+  enrolmentRelayed: 'enrolment.relayed',
   tunnelChallenged: 'tunnel.challenged',
   claimGranted: 'claim.granted',
   claimRecorded: 'claim.recorded',
@@ -218,6 +226,10 @@ export const EVENT = {
   handshakeFailed: 'handshake.failed',
   requestRejected: 'request.rejected',
   // Registry and store.
+  enrolmentRefused: 'enrolment.refused',
+  authorityRenewed: 'authority.renewed',
+  authorityTrustChanged: 'authority.trust_changed',
+  authorityFailed: 'authority.failed',
   sessionOpened: 'session.opened',
   sessionRefused: 'session.refused',
   sessionClosed: 'session.closed',

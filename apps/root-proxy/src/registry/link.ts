@@ -53,6 +53,8 @@ export interface LinkListener {
   claimAnswered(answer: ClaimAnswer): void;
   /** Policy, revocations, trust. */
   securityChanged(security: wire.Security): void;
+  /** Where the registry of the session enrols: this port of its host; 0 for nowhere. */
+  enrolmentTold(registry: string, port: number): void;
   /** For logs: one line on why there is no session. */
   sessionFailed(registry: string, detail: string): void;
 }
@@ -195,6 +197,8 @@ export class Link {
     const { event } = read;
     this.#heardAt = now();
     this.#driver.feed(event);
+    if (message.kind?.$case === 'welcome' && this.#session?.number === session)
+      this.#listener.enrolmentTold(this.#session.registry, message.kind.value.enrolPort);
     if (event.type === 'refused') {
       this.#listener.sessionFailed(this.#session?.registry ?? '', `${event.code}: ${event.detail}`);
       this.#close(session);

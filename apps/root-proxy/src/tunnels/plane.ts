@@ -100,6 +100,7 @@ export class TunnelPlane {
   /** By the far end of their TLS connection, which is one object for all its streams, for Carry. */
   readonly #byPeer = new Map<StreamPeer, Tunnel>();
   readonly #leavingRelays: LeavingRelays;
+  #trustGeneration = 0n;
   readonly #drained = Promise.withResolvers<void>();
 
   constructor(options: PlaneOptions, ports: PlanePorts) {
@@ -144,6 +145,18 @@ export class TunnelPlane {
 
   claimAnswered(answer: ClaimAnswer): void {
     this.#driver.feed(answer);
+  }
+
+  /** Tells every agent, those that attach later included, that a renewal is due; who knows this generation ignores it. */
+  trustChanged(generation: bigint): void {
+    if (generation <= this.#trustGeneration) return;
+    this.#trustGeneration = generation;
+    for (const tunnel of this.#tunnels.values()) this.#adviseRenewal(tunnel);
+  }
+
+  #adviseRenewal(tunnel: Tunnel): void {
+    if (this.#trustGeneration === 0n) return;
+    tunnel.send({ $case: 'renewalDue', value: { trustGeneration: this.#trustGeneration } });
   }
 
   /** Which root proxies drain: tunnels that they relay are moved off them. */
@@ -291,6 +304,7 @@ export class TunnelPlane {
       via: connection.via,
     });
     this.#stopDialling(replaces);
+    this.#adviseRenewal(tunnel);
     // What the agent sees when it dials again says whether it may come back.
     stream.peer.onEnding(({ cause, detail }) => tunnel.goodbye(Reason.REASON_DENIED, cause, detail));
     return tunnel;
