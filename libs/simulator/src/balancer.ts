@@ -59,10 +59,10 @@ export class Balancer {
   choose(attempt: Attempt, backends: readonly Backend[]): string | undefined {
     const usable = this.policy === 'stale-health' ? backends : backends.filter((backend) => backend.healthy);
     if (usable.length === 0) return undefined;
-    return this.#pick(attempt, usable)?.name;
+    return this.#pick(attempt, usable, backends)?.name;
   }
 
-  #pick(attempt: Attempt, usable: readonly Backend[]): Backend | undefined {
+  #pick(attempt: Attempt, usable: readonly Backend[], all: readonly Backend[]): Backend | undefined {
     switch (this.policy) {
       case 'round-robin':
       case 'stale-health':
@@ -78,7 +78,7 @@ export class Balancer {
       case 'source-hash':
         return usable[hashText(attempt.source) % usable.length];
       case 'flow-hash':
-        return this.#flow(attempt, usable);
+        return this.#flow(attempt, usable, all);
       case 'first':
         return usable[0];
       case 'adversary':
@@ -104,8 +104,8 @@ export class Balancer {
   }
 
   /** Keeps a flow with its first backend, even while that one drains (network balancers track flows by address pair). */
-  #flow(attempt: Attempt, usable: readonly Backend[]): Backend | undefined {
-    const draining = usable.filter((backend) => backend.draining);
+  #flow(attempt: Attempt, usable: readonly Backend[], all: readonly Backend[]): Backend | undefined {
+    const draining = all.filter((backend) => backend.draining);
     if (draining.length > 0 && draw(this.#seed, attempt.source, 'sticky', 0) < 0.5) return draining[0];
     return usable[hashText(`flow/${attempt.source}`) % usable.length];
   }

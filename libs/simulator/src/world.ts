@@ -60,6 +60,8 @@ export class World {
   readonly #healthy = new Set<string>();
   /** Set to end the users' dials. */
   quiet = false;
+  /** Root proxies that the balancer's operator has taken out: they live, and it sends them nobody. */
+  readonly outOfRotation = new Set<string>();
   #nextProxy = 0;
 
   constructor(options: WorldOptions) {
@@ -181,7 +183,9 @@ export class World {
       const attempt = { source: agent.host.name, serverName: target, held: agent.connectedProxies };
       const chosen = this.balancer.choose(attempt, this.#backends());
       const proxy = chosen === undefined ? undefined : this.proxies.get(chosen);
-      if (proxy === undefined || !proxy.host.alive) return this.#travel(() => answer('unreachable'));
+      // One that drains has closed its listener.
+      if (proxy === undefined || !proxy.host.alive || isDraining(proxy))
+        return this.#travel(() => answer('unreachable'));
       // The kernel accepts at once; what the process does with it waits until it runs.
       proxy.host.run(() => this.#arrive(agent, proxy, target, answer));
     });
@@ -228,17 +232,18 @@ export class World {
   #backends(): readonly Backend[] {
     return [...this.proxies.values()]
       .filter((proxy) => this.#healthy.has(proxy.id) || proxy.host.alive)
+      .filter((proxy) => !this.outOfRotation.has(proxy.id))
       .map((proxy) => ({
         name: proxy.id,
         healthy: this.#healthy.has(proxy.id),
-        draining: proxy.root?.status().draining ?? false,
+        draining: isDraining(proxy),
         connections: proxy.tunnelEnds().length,
       }));
   }
 
   #checkHealth(): void {
     for (const proxy of this.proxies.values()) {
-      if (proxy.host.alive && !proxy.host.paused) this.#healthy.add(proxy.id);
+      if (proxy.host.alive && !proxy.host.paused && !isDraining(proxy)) this.#healthy.add(proxy.id);
       else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05))
         this.#healthy.delete(proxy.id);
     }
@@ -256,4 +261,8 @@ export class World {
   #travel(work: () => void): void {
     this.scheduler.after(this.#random.between('travel', this.network.minDelayMs, this.network.maxDelayMs), work);
   }
+}
+
+function isDraining(proxy: ProxyProcess): boolean {
+  return proxy.root?.status().draining === true;
 }

@@ -120,14 +120,16 @@ export class Claims {
 
   /**
    * A candidate's claim is held. By ourselves or unchanged: the old tunnel lives, the candidate goes. By a sibling at a
-   * newer incarnation: the old tunnel belongs to a process that is over, and the candidate carries the entry.
+   * newer incarnation: the old tunnel belongs to a process that is over, and the candidate carries the entry; so it does
+   * where the old one stood by through a relay that is about to stop.
    */
   #heldBySibling(entry: Entry, candidate: Tunnel, holder: AgentId, now: Instant): boolean {
     const { pool, config } = this.#parts;
     const old = pool.currentOf(entry);
     assert(old !== undefined, `candidate ${candidate.id} without a current tunnel`);
     const newer = candidate.incarnation > old.incarnation;
-    if (holder !== config.agent && newer) {
+    const standsBy = entry.phase.kind === 'standby' && entry.reroute !== undefined;
+    if (holder !== config.agent && (newer || standsBy)) {
       this.#takeOver(entry, candidate, now);
       return true;
     }

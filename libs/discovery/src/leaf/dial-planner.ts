@@ -1,4 +1,4 @@
-import { fullJitterMs, spreadMs } from '../shared/backoff.ts';
+import { earliest, fullJitterMs, spreadMs } from '../shared/backoff.ts';
 import type { DialId, ProxyId, TunnelId } from '../shared/ids.ts';
 import type { Instant } from '../shared/time.ts';
 import { Dials, type Dial, type DialPurpose } from './dials.ts';
@@ -14,8 +14,13 @@ const MAX_ASKED_WAIT_MS = 60_000;
 /** First ceiling of the wait after one tunnel was lost; each more within the same second adds as much. */
 const LOSS_JITTER_MS = 500;
 const LOSS_WINDOW_MS = 1_000;
+/** Agents leave a relay that is about to stop within this, not all at once; its drain lasts longer. */
+const REROUTE_SPREAD_MS = 1_000;
 /** A direct tunnel is tried ever more rarely: up to 2^7 times `directRetryMs`. */
 const MAX_UPGRADE_DOUBLINGS = 7;
+
+/** What is to be expected of the proxy that relays a tunnel. */
+export type RelayOutlook = 'stays' | 'leaves' | 'unknown';
 
 const FAILURE_TEXT: Readonly<Record<DialFailure, string>> = {
   unreachable: 'the balancer cannot be reached',
@@ -55,6 +60,7 @@ export class DialPlanner {
     const { pool, deadlines } = this.#parts;
     deadlines.set('optional', undefined);
     deadlines.set('probe', undefined);
+    this.#pumpReroutes(now);
     const connected = pool.connected > 0;
     if (this.#reachable) this.#pumpWanted(now);
     if (connected) {
@@ -103,6 +109,40 @@ export class DialPlanner {
       const target = steered ? entry.proxy : undefined;
       const dial = this.#start('seek', entry.proxy, target, steered ? entry.lost : undefined, now);
       pool.move(entry, { kind: 'dialling', dial: dial.id, sibling: undefined });
+    }
+  }
+
+  /** Tunnels whose relay is about to stop: another way first, then the old one finishes. */
+  #pumpReroutes(now: Instant): void {
+    const { pool, deadlines } = this.#parts;
+    let next: Instant | undefined;
+    for (const entry of pool.sorted()) {
+      const { reroute } = entry;
+      if (reroute === undefined) continue;
+      if (reroute.at <= now) {
+        // The end of any dial wakes the planner again.
+        if (!this.dials.permitFree || this.#upgrades(entry)) continue;
+        this.#start('upgrade', entry.proxy, entry.proxy, pool.currentOf(entry)?.id, now);
+        const attempts = reroute.attempts + 1;
+        entry.reroute = { at: now + REROUTE_SPREAD_MS + this.#jitter(attempts, `reroute:${entry.proxy}`), attempts };
+      }
+      next = earliest(next, entry.reroute?.at);
+    }
+    deadlines.set('relays', next);
+  }
+
+  #upgrades(entry: Entry): boolean {
+    return this.dials.inOrder().some((dial) => dial.purpose === 'upgrade' && dial.entry === entry.proxy);
+  }
+
+  /** Starts or ends the search for another way to an entry that is held through a relay; one begun goes on while nothing is known. */
+  reroute(entry: Entry, relay: RelayOutlook, now: Instant): void {
+    const { config, random } = this.#parts;
+    const placed = entry.phase.kind === 'claimed' || entry.phase.kind === 'standby';
+    if (relay === 'stays' || !placed || config.steering === 'off') {
+      entry.reroute = undefined;
+    } else if (relay === 'leaves') {
+      entry.reroute ??= { at: now + spreadMs(0, REROUTE_SPREAD_MS, random, `reroute:${entry.proxy}`), attempts: 0 };
     }
   }
 
@@ -184,6 +224,7 @@ export class DialPlanner {
     }
     this.#parts.deadlines.set('probe', undefined);
     this.#parts.deadlines.set('optional', undefined);
+    this.#parts.deadlines.set('relays', undefined);
   }
 
   /** A dial ended without a tunnel. */

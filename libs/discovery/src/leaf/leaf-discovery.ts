@@ -249,10 +249,10 @@ export class LeafDiscovery {
     for (let key = deadlines.takeDue(now); key !== undefined; key = deadlines.takeDue(now)) this.#expired(key, now);
   }
 
-  /** `probe` and `optional` only wake the planner, which pumps after every event. */
+  /** `probe`, `optional` and `relays` only wake the planner, which pumps after every event. */
   #expired(key: LeafDeadline, now: Instant): void {
     if (key === 'knowledge') return this.#reconciler.reconcile(now);
-    if (key === 'probe' || key === 'optional') return;
+    if (key === 'probe' || key === 'optional' || key === 'relays') return;
     const name = key.slice(key.indexOf(':') + 1);
     if (key.startsWith('dial:')) return this.#dialOverdue(Number(name) as DialId, now);
     const { pool } = this.#parts;

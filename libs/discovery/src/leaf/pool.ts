@@ -12,6 +12,7 @@ export type LeafDeadline =
   | `dial:${number}`
   | 'knowledge'
   | 'optional'
+  | 'relays'
   | 'probe';
 
 export interface Tunnel {
@@ -48,6 +49,8 @@ export interface Entry {
   candidate: TunnelId | undefined;
   /** While relayed: when a direct tunnel is tried next, and how often it was. */
   upgrade: { readonly at: Instant; readonly attempts: number } | undefined;
+  /** While its tunnel is relayed by a proxy that is about to stop: when another way is tried next, and how often it was. */
+  reroute: { readonly at: Instant; readonly attempts: number } | undefined;
 }
 
 /** The proxies an agent knows, and its tunnels. Keeps phases, tunnels and deadlines in step; decides nothing. */
@@ -85,6 +88,7 @@ export class Pool {
       lost: undefined,
       candidate: undefined,
       upgrade: undefined,
+      reroute: undefined,
     };
     this.#entries.set(proxy, entry);
     this.#deadlines.set(`entry:${proxy}`, phaseDeadline(phase));
@@ -96,7 +100,9 @@ export class Pool {
     assertMove(entry.proxy, entry.phase.kind, phase.kind);
     entry.phase = phase;
     this.#deadlines.set(`entry:${entry.proxy}`, phaseDeadline(phase));
-    if (phase.kind !== 'claimed') entry.upgrade = undefined;
+    if (phase.kind === 'claimed') return;
+    entry.upgrade = undefined;
+    if (phase.kind !== 'standby') entry.reroute = undefined;
   }
 
   remove(entry: Entry): void {

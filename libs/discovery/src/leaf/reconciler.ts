@@ -1,7 +1,8 @@
 import { MAX_PROXIES } from '../shared/gossip-view.ts';
+import type { ProxyId } from '../shared/ids.ts';
 import type { Instant } from '../shared/time.ts';
 import type { Claims } from './claims.ts';
-import type { DialPlanner } from './dial-planner.ts';
+import type { DialPlanner, RelayOutlook } from './dial-planner.ts';
 import type { LeafParts } from './parts.ts';
 import type { Entry } from './pool.ts';
 
@@ -44,11 +45,22 @@ export class Reconciler {
     }
     if (renewed) entry.attempts = 0;
     const tunnel = pool.currentOf(entry);
-    if (tunnel !== undefined) return this.#claims.prove(entry, tunnel, now);
+    if (tunnel !== undefined) {
+      this.#claims.prove(entry, tunnel, now);
+      return this.#planner.reroute(entry, tunnel.via === undefined ? 'stays' : this.#relay(tunnel.via, now), now);
+    }
     const drains = verdict.kind === 'draining' || (verdict.kind === 'ready' && entry.drained === verdict.incarnation);
     if (drains) return this.#retire(entry);
     if (verdict.kind === 'ready') return this.#seek(entry, renewed);
     this.#giveUp(entry, verdict.kind, now);
+  }
+
+  /** Whether a root proxy that relays is about to stop, as gossip or the proxy itself told; one that lapsed may well go on. */
+  #relay(proxy: ProxyId, now: Instant): RelayOutlook {
+    const { kind, incarnation } = this.#parts.knowledge.verdict(proxy, now);
+    if (kind === 'gone' || kind === 'expired') return 'unknown';
+    const drains = kind === 'draining' || this.#parts.pool.get(proxy)?.drained === incarnation;
+    return drains ? 'leaves' : 'stays';
   }
 
   #seek(entry: Entry, renewed: boolean): void {

@@ -145,7 +145,7 @@ export class RootDiscovery {
   #admit(tunnel: RootTunnel, replaces: TunnelId | undefined, now: Instant): void {
     const rivals = this.#tunnels.rivals(tunnel);
     const replaced = rivals.find((rival) => rival.id === replaces && rival.nonce === tunnel.nonce);
-    if (replaced !== undefined && tunnel.via === undefined) return this.#replace(replaced, tunnel, now);
+    if (replaced !== undefined && this.#isBetter(tunnel, replaced)) return this.#replace(replaced, tunnel, now);
     const key = agentKey(tunnel);
     const challenge = this.#challenges.get(key);
     if (challenge !== undefined) return this.#joinChallenge(challenge, tunnel);
@@ -153,6 +153,13 @@ export class RootDiscovery {
     this.#challenges.set(key, { silent: new Set(rivals), waiting: [tunnel] });
     this.#deadlines.set(`challenge:${key}`, now + this.#config.challengeTimeoutMs);
     for (const rival of rivals) this.#effects.push({ type: 'challengeTunnel', tunnel: rival.id });
+  }
+
+  /** A direct way is better than any; a relayed one only than one whose relaying proxy is about to stop. */
+  #isBetter(newcomer: RootTunnel, old: RootTunnel): boolean {
+    if (newcomer.via === undefined) return true;
+    if (old.via === undefined || old.via === newcomer.via || this.#membership === undefined) return false;
+    return !this.#membership.proxies.some(({ id, state }) => id === old.via && state === 'ready');
   }
 
   #joinChallenge(challenge: Challenge, tunnel: RootTunnel): void {
