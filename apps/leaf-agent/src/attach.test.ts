@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { carry } from '@xylem/wire';
-import { startTestAgent } from './testing/agent.ts';
+import { startTestAgent, startTestNode } from './testing/agent.ts';
 import type { TestAgent, TestAgentOptions } from './testing/agent.ts';
 import { makeIdentity, onlyProxy, soon, startScriptedRoot } from './testing/root.ts';
 import type { ScriptedRoot, TestIdentity } from './testing/root.ts';
 
 const { Reason } = carry;
+/** Of the test runner. */
+const OWN_TIMERS = 1;
 
 describe('an agent attaching', { timeout: 30_000 }, () => {
   let identity: TestIdentity;
@@ -217,5 +219,26 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
       startTestAgent({ identity, rootPort: root.port, changes: { agent: 'a2' } }),
       /is the certificate of agent berlin\/a1, the configuration says agent berlin\/a2/,
     );
+  });
+
+  test('leaves no timer behind when a tunnel is lost while it drains', async () => {
+    const node = await startTestNode();
+    const nodes = [{ name: 'web', ports: [{ port: 80, address: node.address }] }];
+    const { agent, log } = await startAgent({ nodes, changes: { drain: { deadlineMs: 60_000 } } });
+    const tunnel = await root.attached();
+    tunnel.accept();
+    tunnel.send({ $case: 'claimRecorded', value: { slot: 0, token: 12n, incarnation: 7n } });
+    await soon(log.has({ event: 'claim.recorded' }), 'the claim');
+    const target = { leaf: 'berlin', node: 'web', port: 80 };
+    const dial = { connection: 'c1', target, user: '', timeoutMs: 1_000, incarnation: 7n, token: 12n };
+    tunnel.send({ $case: 'dialRequest', value: { ...dial, traceparent: '', grant: '' } });
+    await root.carried();
+    const stopped = agent.stop();
+    await tunnel.next('drain');
+    await root.close();
+    await soon(stopped, 'the end of the agent');
+    await node.close();
+    const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    assert.ok(timers <= OWN_TIMERS, `${timers} timers keep the process`);
   });
 });

@@ -11,7 +11,7 @@ import type { AgentConfig } from './config.ts';
 import { openOwnCredentials } from './credentials.ts';
 import { DiscoveryAgent } from './discovery/agent.ts';
 import { isAgentId, isLeafId } from './ids.ts';
-import type { Resolver } from './nodes/connect.ts';
+import type { Resolver } from './nodes/resolve.ts';
 import { NodeList } from './nodes/list.ts';
 import { DialTelemetry } from './telemetry/dials.ts';
 import { Fence } from './tunnel/fence.ts';

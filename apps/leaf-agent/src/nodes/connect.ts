@@ -1,8 +1,9 @@
 import type { DialOutcome } from '@xylem/tunnel';
 import type { HostPort } from '@xylem/service';
-import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import type { Socket } from 'node:net';
+import { makeResolver } from './resolve.ts';
+import type { Resolver } from './resolve.ts';
 import { isSpecialAddress } from './special-addresses.ts';
 
 export type NodeConnection =
@@ -10,23 +11,17 @@ export type NodeConnection =
   /** `detail` is one line for the user: it never holds an address of the leaf cluster. */
   | { readonly kind: 'failed'; readonly outcome: Exclude<DialOutcome, 'connected'>; readonly detail: string };
 
-/** Resolves a host name to every address it has. */
-export type Resolver = (host: string) => Promise<readonly string[]>;
-
 export interface ConnectOptions {
   readonly address: HostPort;
   /** For resolving and connecting together. */
   readonly timeoutMs: number;
   /** Gives the attempt up; the answer is then `timed-out` and nobody reads it. */
   readonly signal: AbortSignal;
-  /** Default: the system's resolver, IPv4 first. */
+  /** Default: hosts file and name servers of the system. */
   readonly resolve?: Resolver;
 }
 
-const systemResolver: Resolver = async (host) => {
-  const found = await lookup(host, { all: true, order: 'ipv4first' });
-  return found.map(({ address }) => address);
-};
+const systemResolver = makeResolver();
 
 /**
  * Connects to a listed address: at most one look-up, every answer checked, then one connect() to a checked address, so
@@ -58,7 +53,7 @@ async function resolveChecked(
   if (host === 'localhost') return '127.0.0.1';
   let addresses: readonly string[];
   try {
-    addresses = await Promise.race([resolve(host), aborted(deadline)]);
+    addresses = await Promise.race([resolve(host, deadline), aborted(deadline)]);
   } catch (error) {
     if (deadline.aborted) return failed('timed-out', "the node's name was not resolved in time");
     const code = codeOf(error);

@@ -77,6 +77,8 @@ export class AgentTunnel {
   #goodbye: TunnelEnd | undefined;
   /** The PING whose PONG shows that the proxy has read everything before it. */
   #barrier: { readonly nonce: bigint; readonly passed: () => void } | undefined;
+  /** Resolves with the tunnel's end, so that nothing waits longer than it lives. */
+  readonly #over = Promise.withResolvers<void>();
   #claimed = false;
   #closing = false;
   #ended = false;
@@ -124,8 +126,8 @@ export class AgentTunnel {
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, leftMs);
     // Dials that were on their way when the proxy read of the drain are here once it has answered.
-    await Promise.race([this.#proxyCaughtUp(), late.promise]);
-    await Promise.race([this.connections.drained(), late.promise]);
+    await Promise.race([this.#proxyCaughtUp(), late.promise, this.#over.promise]);
+    await Promise.race([this.connections.drained(), late.promise, this.#over.promise]);
     clearTimeout(timer);
     if (this.#ended) return;
     this.connections.abortAll('drain-deadline', 'the leaf agent leaves and the time to finish is over');
@@ -224,6 +226,7 @@ export class AgentTunnel {
   #end(end: TunnelEnd): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#over.resolve();
     this.#timer.set(undefined);
     this.connections.abortAll('tunnel-lost', 'the tunnel to the root proxy was lost');
     this.attached.channel.close();

@@ -8,8 +8,9 @@ import { RawFrameMethods } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
 import type { Socket } from 'node:net';
 import { connectNode } from '../nodes/connect.ts';
-import type { NodeConnection, Resolver } from '../nodes/connect.ts';
+import type { NodeConnection } from '../nodes/connect.ts';
 import type { NodeList } from '../nodes/list.ts';
+import type { Resolver } from '../nodes/resolve.ts';
 import type { DialRecord, DialTelemetry } from '../telemetry/dials.ts';
 
 /** What every tunnel of an agent shares for carrying connections. */
