@@ -36,6 +36,13 @@ export {
   writeKeyFile,
 } from './key-file.ts';
 export { derOfPem, pemOfDer } from './pem.ts';
+export { canonicalPolicy } from './policy/canonical.ts';
+export type { PolicyProblem } from './policy/document.ts';
+export { isGroupName } from './policy/grammar.ts';
+export { problemText, readCanonicalPolicy, readPolicy } from './policy/read-policy.ts';
+export type { PolicyOutcome } from './policy/read-policy.ts';
+export { POLICY_LIMITS } from './policy/schema.ts';
+export type { KnownNames } from './policy/warnings.ts';
 export { openRootFolder } from './root-folder.ts';
 export type { RootCertificate, RootFolder, RootFolderOptions } from './root-folder.ts';
 export { Secret } from './secret.ts';
