@@ -1,18 +1,26 @@
 import { readFileSync } from 'node:fs';
+import { openAudit } from '@xylem/audit';
+import type { AuditLog } from '@xylem/audit';
+import type { EtcdOptions } from '@xylem/etcd';
 import { startEtcdServer } from '@xylem/etcd-server';
 import type { EtcdServer } from '@xylem/etcd-server';
 import { createServer } from '@xylem/grpc';
 import type { ServerFault, TlsSource } from '@xylem/grpc';
+import { StatementSigner } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig, RegistryStatus } from '@xylem/membership';
+import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
-import { EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
+import { auditHooks, EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import { authoriseProxies } from './authorise.ts';
 import type { Authorise } from './authorise.ts';
+import type { AuthorityPlane } from './authority/plane.ts';
+import { openPlane, serveEnrolment } from './authority/open.ts';
 import type { RegistrySettings } from './config.ts';
-import { openOwnCredentials } from './credentials.ts';
+import { openExternalCredentials } from './credentials.ts';
 import { sessionHandler } from './handlers/session.ts';
+import { Attestor, attestAnew } from './attestor.ts';
 import { Observer } from './observer.ts';
 import { newBoot, Replica } from './replica.ts';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -22,6 +30,7 @@ export interface Ports {
   readonly tls?: TlsSource;
   readonly telemetry?: Telemetry;
   readonly authorise?: Authorise;
+  readonly audit?: AuditLog;
   /** Settings of the core that have no key in the configuration. */
   readonly core?: Partial<RegistryConfig>;
 }
@@ -29,6 +38,10 @@ export interface Ports {
 export interface RunningRegistry extends RunningService {
   readonly port: number;
   readonly opsPort: number;
+  /** 0 without an authority of its own. */
+  readonly enrolPort: number;
+  /** undefined with certificates from elsewhere. */
+  readonly authority: AuthorityPlane | undefined;
   /** URLs of the store in use. */
   readonly storeEndpoints: readonly string[];
   status(): RegistryStatus;
@@ -51,15 +64,26 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
   const observer = new Observer(telemetry);
   const closers: Closer[] = [];
   try {
-    const tls = ports.tls ?? (await openOwn(settings, telemetry, closers));
+    const audit = ports.audit ?? (await openOwnAudit(settings, telemetry));
+    closers.push(() => audit.close());
     const embedded = await openEmbedded(settings);
-    if (embedded !== undefined) closers.push(() => embedded.close());
+    if (embedded !== undefined) closers.unshift(() => embedded.close());
+    const store = storeOf(settings, embedded);
+    const external = ports.tls ?? (await openExternal(settings, telemetry, closers));
+    const plane = external === undefined ? await openPlane(settings, store, audit, telemetry) : undefined;
+    if (plane !== undefined) closers.unshift(() => plane.close());
+    const tls = external ?? plane?.tls;
+    if (tls === undefined) throw new Error('bug in registry: neither certificates from elsewhere nor an authority');
+    const signer = new StatementSigner({ domain: settings.domain, current: () => tls.current() });
+    const attestor = new Attestor(signer, (detail) => telemetry.log.error(EVENT.statementFailed, { detail }));
     const replica = new Replica({
-      ...storeOf(settings, embedded),
+      ...store,
       ...observer.hooks,
       config: coreConfig(settings, embedded, ports),
+      attest: (stamp, members) => attestor.attest(stamp, members),
     });
     closers.unshift(() => replica.kill());
+    closers.unshift(attestAnew(attestor, replica, tls));
     const server = createServer({
       tls,
       services: [sessionHandler(replica, ports.authorise ?? authoriseProxies(settings.domain))],
@@ -68,15 +92,23 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
       onError: (fault) => logFault(telemetry, fault),
     });
     closers.unshift(() => server.close(0));
+    const enrolPort = plane === undefined ? 0 : await serveEnrolment(settings, plane, replica, telemetry, closers);
     const ready = (): readonly string[] => (replica.status().ready ? [] : [replica.status().why]);
     const ops = await serveOps({ listen: settings.ops.listen, ready, metrics: () => telemetry.metrics.render() });
     closers.unshift(() => ops.close());
     const port = await server.listen(settings.listen);
     observer.attach(replica, server);
-    telemetry.log.info(EVENT.serviceStarted, { port, opsPort: ops.port, store: storeName(settings, embedded) });
+    telemetry.log.info(EVENT.serviceStarted, {
+      port,
+      opsPort: ops.port,
+      enrolPort,
+      store: storeName(settings, embedded),
+    });
     return {
       port,
       opsPort: ops.port,
+      enrolPort,
+      authority: plane,
       storeEndpoints: endpointsOf(settings, embedded),
       status: () => replica.status(),
       ready: () => observer.whenReady(),
@@ -113,10 +145,22 @@ function openTelemetry(settings: RegistrySettings): Telemetry {
   });
 }
 
-async function openOwn(settings: RegistrySettings, telemetry: Telemetry, closers: Closer[]): Promise<TlsSource> {
-  const credentials = await openOwnCredentials(settings, telemetry);
-  closers.push(() => credentials.close());
+async function openExternal(
+  settings: RegistrySettings,
+  telemetry: Telemetry,
+  closers: Closer[],
+): Promise<TlsSource | undefined> {
+  const credentials = await openExternalCredentials(settings, telemetry);
+  if (credentials !== undefined) closers.push(() => credentials.close());
   return credentials;
+}
+
+async function openOwnAudit({ id, audit }: RegistrySettings, telemetry: Telemetry): Promise<AuditLog> {
+  try {
+    return await openAudit({ file: audit.file, service: 'registry', instance: id, ...auditHooks(telemetry) });
+  } catch (error) {
+    throw new OperatingError(`audit.file: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
 }
 
 async function openEmbedded(settings: RegistrySettings): Promise<EtcdServer | undefined> {
@@ -133,10 +177,7 @@ function storeName(settings: RegistrySettings, embedded: EtcdServer | undefined)
   return endpointsOf(settings, embedded).join(', ');
 }
 
-function storeOf(
-  settings: RegistrySettings,
-  embedded: EtcdServer | undefined,
-): Pick<ConstructorParameters<typeof Replica>[0], 'endpoints' | 'tls'> {
+function storeOf(settings: RegistrySettings, embedded: EtcdServer | undefined): Pick<EtcdOptions, 'endpoints' | 'tls'> {
   const endpoints = endpointsOf(settings, embedded);
   const files = settings.store.kind === 'etcd' ? settings.store.tls : undefined;
   if (files === undefined) return { endpoints };

@@ -1,5 +1,6 @@
-import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile, withCredentials } from '@xylem/service';
+import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
+import { join } from 'node:path';
 import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
 
@@ -34,20 +35,60 @@ const embedded = z.strictObject({
     .describe('where the embedded store serves the API of etcd; loopback, because whoever reaches it owns it'),
 });
 
-const schema = withCredentials(
-  z.strictObject({
-    ...commonKeys({ opsListen: '127.0.0.1:9100' }),
-    id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
-    listen: listenAddress('0.0.0.0:7100').default('0.0.0.0:7100').describe('address for root proxies, mTLS'),
-    store: z.discriminatedUnion('kind', [etcd, embedded]),
-    leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
-      .default(10_000)
-      .describe('records of a root proxy that was lost lapse after this'),
-    heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
-  }),
-);
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+
+const schema = z.strictObject({
+  ...commonKeys({ opsListen: '127.0.0.1:9100' }),
+  id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
+  listen: listenAddress('0.0.0.0:7100')
+    .default('0.0.0.0:7100')
+    .describe('address for root proxies and administrators, mTLS'),
+  dataDir: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('folder of keys and of the administrator; default: store.dataDir, or /var/lib/xylem/<id> with etcd'),
+  authority: z
+    .strictObject({
+      dir: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('folder of the certificate authority, 0700; default: authority in dataDir; not used with tls'),
+      certificateTtlMs: durationMs({ min: 10_000, max: 30 * 24 * HOUR_MS })
+        .default(HOUR_MS)
+        .describe('life of the certificates of agents, root proxies and registries; renewed at half of it'),
+      userTtlMs: durationMs({ min: MINUTE_MS, max: 30 * 24 * HOUR_MS })
+        .default(12 * HOUR_MS)
+        .describe('life of the certificates of users; then they log in again'),
+    })
+    .prefault({}),
+  enrol: z
+    .strictObject({
+      listen: listenAddress('0.0.0.0:7101')
+        .default('0.0.0.0:7101')
+        .describe('address for who joins, renews and logs in; TLS, no client certificate needed; not used with tls'),
+    })
+    .prefault({}),
+  store: z.discriminatedUnion('kind', [etcd, embedded]),
+  leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
+    .default(10_000)
+    .describe('records of a root proxy that was lost lapse after this'),
+  heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
+});
 
 export type RegistrySettings = z.output<typeof schema>;
+
+/** Where keys are kept. */
+export function dataDirOf({ dataDir, store, id }: RegistrySettings): string {
+  return dataDir ?? (store.kind === 'embedded' ? store.dataDir : `/var/lib/xylem/${id}`);
+}
+
+/** Where the certificate authority is kept. */
+export function authorityDirOf(settings: RegistrySettings): string {
+  return settings.authority.dir ?? join(dataDirOf(settings), 'authority');
+}
 
 /** Reads file, environment and flags; every problem is listed with its key. */
 export function loadRegistryConfig(input: ConfigInput): ConfigOutcome<RegistrySettings> {

@@ -11,6 +11,7 @@ import {
   SubjectAlternativeNameExtension,
   X509Certificate,
 } from '@peculiar/x509';
+import { BACKDATE_MS } from './certificate.ts';
 import { parseIdentity } from './identity.ts';
 import type { Identity, IdentityProblem } from './identity.ts';
 import { derOfPem } from './pem.ts';
@@ -22,15 +23,21 @@ export interface ChainPurpose {
 }
 
 /** A chain that was verified. */
-export interface VerifiedChain {
+export interface VerifiedChain extends VerifiedEndEntity {
+  /** DER of the root that the chain leads to. */
+  readonly root: Uint8Array;
+}
+
+/** Whose certificate it is. */
+export interface VerifiedEndEntity {
   readonly kind: 'verified';
   readonly identity: Identity;
+  /** When it was issued, milliseconds since 1970; its validity starts some minutes earlier. */
+  readonly issuedAtMs: number;
   /** End of the end entity's validity, milliseconds since 1970. */
   readonly notAfterMs: number;
   /** Key of the end entity. */
   readonly publicKey: KeyObject;
-  /** DER of the root that the chain leads to. */
-  readonly root: Uint8Array;
 }
 
 /** End entity, intermediate and root, and one to spare. */
@@ -84,7 +91,26 @@ export function verifyChainInFull(
   if (path === undefined) return problem('the chain does not lead to a root that is trusted');
   const flaw = path.map((certificate, index) => flawOf(certificate, path[index + 1], index, nowMs)).find(isText);
   if (flaw !== undefined) return problem(flaw);
-  return endEntity(path, purpose);
+  const [first] = path;
+  const verified = endEntity(first, purpose);
+  const root = path.at(-1);
+  if (root === undefined) throw new Error('bug in identity: a path without a root');
+  return verified.kind === 'problem' ? verified : { ...verified, root: root.der };
+}
+
+/**
+ * Reads the end entity of a chain that TLS has verified: Node shows a server no more of a client's chain than this. What TLS leaves open is checked
+ * as in `verifyChain`.
+ */
+export function readVerifiedEndEntity(
+  der: Uint8Array,
+  nowMs: number,
+  purpose: ChainPurpose,
+): VerifiedEndEntity | IdentityProblem {
+  const certificate = readCertificate(der);
+  if (certificate === undefined) return problem('the certificate is no X.509 certificate');
+  const flaw = fieldsFlaw(certificate, nameOf(0), nowMs);
+  return flaw === undefined ? endEntity(certificate, purpose) : problem(flaw);
 }
 
 /** One certificate: its fields from one parser, its key and signature from OpenSSL. */
@@ -140,21 +166,25 @@ function flawOf(
   index: number,
   nowMs: number,
 ): string | undefined {
-  const { fields, node } = certificate;
   const name = issuer === undefined ? 'the root' : nameOf(index);
+  const flaw = fieldsFlaw(certificate, name, nowMs);
+  if (flaw !== undefined) return flaw;
+  if (index > 0) {
+    const unfit = issuerFlaw(certificate.fields, index - 1);
+    if (unfit !== undefined) return `${name} ${unfit}`;
+  }
+  if (issuer !== undefined && !isSignedBy(certificate, issuer)) return `${name} is not signed by the next one`;
+  return undefined;
+}
+
+function fieldsFlaw({ fields, node }: Certificate, name: string, nowMs: number): string | undefined {
   if (nowMs < fields.notBefore.getTime()) return `${name} is not valid yet`;
   if (nowMs > fields.notAfter.getTime()) return `${name} has expired`;
   if (!isP256(node.publicKey)) return `${name} has a key of another kind than ECDSA P-256`;
   const foreign = fields.extensions.find(({ type, critical }) => critical && !KNOWN_EXTENSIONS.has(type));
   if (foreign !== undefined) return `${name} has a critical extension that is not known here`;
   const types = fields.extensions.map(({ type }) => type);
-  if (new Set(types).size !== types.length) return `${name} has an extension twice`;
-  if (index > 0) {
-    const unfit = issuerFlaw(fields, index - 1);
-    if (unfit !== undefined) return `${name} ${unfit}`;
-  }
-  if (issuer !== undefined && !isSignedBy(certificate, issuer)) return `${name} is not signed by the next one`;
-  return undefined;
+  return new Set(types).size === types.length ? undefined : `${name} has an extension twice`;
 }
 
 /** @param below Intermediates between this certificate and the end entity. */
@@ -166,11 +196,7 @@ function issuerFlaw(fields: X509Certificate, below: number): string | undefined 
   return (usages & KeyUsageFlags.keyCertSign) === 0 ? 'may not sign certificates' : undefined;
 }
 
-function endEntity(
-  path: readonly [Certificate, ...Certificate[]],
-  { domain, eku }: ChainPurpose,
-): VerifiedChain | IdentityProblem {
-  const [{ fields, node }] = path;
+function endEntity({ fields, node }: Certificate, { domain, eku }: ChainPurpose): VerifiedEndEntity | IdentityProblem {
   if (fields.getExtension(BasicConstraintsExtension)?.ca === true) {
     return problem('the certificate is that of an authority, which is nobody');
   }
@@ -184,14 +210,12 @@ function endEntity(
     domain,
   );
   if (identity.kind === 'problem') return identity;
-  const root = path.at(-1);
-  if (root === undefined) return problem('no certificate was shown');
   return {
     kind: 'verified',
     identity,
+    issuedAtMs: fields.notBefore.getTime() + BACKDATE_MS,
     notAfterMs: fields.notAfter.getTime(),
     publicKey: node.publicKey,
-    root: root.der,
   };
 }
 

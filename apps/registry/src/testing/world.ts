@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import { createAuthority, memoryTlsSource } from '@xylem/identity';
 import type { Authority, Identity, TlsSource } from '@xylem/identity';
 import { startTelemetry } from '@xylem/telemetry';
+import type { Telemetry } from '@xylem/telemetry';
 import { startEtcd } from '@xylem/testkit';
 import type { registry } from '@xylem/wire';
 import { start } from '../compose.ts';
@@ -71,20 +72,42 @@ export class World {
   ): Promise<TestRegistry> {
     const tls = await this.tls({ kind: 'registry', registry: id });
     const lines: string[] = [];
-    const telemetry = startTelemetry({
-      service: 'registry',
-      instance: id,
-      version: 'test',
-      logLevel: 'debug',
-      logDestination: { write: (line) => void lines.push(line) },
-    });
-    const running = await start(settings(id, store), { tls, telemetry, ...ports });
+    const running = await start(settings(id, store), { tls, telemetry: collect(id, lines), ...ports });
     t.after(async () => {
       await running.kill();
       if (process.env['XYLEM_TEST_LOGS'] !== undefined) process.stderr.write(lines.join(''));
     });
     return { ...running, lines };
   }
+}
+
+/** A registry with an authority of its own on free ports, killed after the test. */
+export async function authorityRegistry(
+  t: TestContext,
+  id: string,
+  store: StoreSettings,
+  change: Partial<RegistrySettings> = {},
+  ports: Ports = {},
+): Promise<TestRegistry> {
+  const lines: string[] = [];
+  const dataDir = change.dataDir ?? (await folder(t));
+  const { tls: _tls, ...rest } = settings(id, store);
+  const running = await start({ ...rest, dataDir, ...change }, { telemetry: collect(id, lines), ...ports });
+  t.after(async () => {
+    await running.kill();
+    if (process.env['XYLEM_TEST_LOGS'] !== undefined) process.stderr.write(lines.join(''));
+  });
+  return { ...running, lines };
+}
+
+function collect(id: string, lines: string[]): Telemetry {
+  return startTelemetry({
+    service: 'registry',
+    instance: id,
+    version: 'test',
+    logLevel: 'debug',
+    logDestination: { write: (line) => void lines.push(line) },
+  });
 }
 
 export async function makeWorld(): Promise<World> {
@@ -135,6 +158,8 @@ function settings(id: string, store: RegistrySettings['store']): RegistrySetting
     log: { level: 'debug' },
     audit: { required: false },
     telemetry: {},
+    authority: { certificateTtlMs: HOUR_MS, userTtlMs: 12 * HOUR_MS },
+    enrol: { listen: '127.0.0.1:0' },
     id,
     listen: '127.0.0.1:0',
     store,

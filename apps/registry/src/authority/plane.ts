@@ -1,0 +1,221 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AuditLog } from '@xylem/audit';
+import { TRUST_KEY, decodeTrust } from '@xylem/authority';
+import type { TrustRecord } from '@xylem/authority';
+import type { EtcdOptions } from '@xylem/etcd';
+import type { TlsSource } from '@xylem/identity';
+import { OperatingError } from '@xylem/service';
+import { settleTrust } from './bootstrap.ts';
+import { Enrolments } from './enrolments.ts';
+import { Keyring } from './keyring.ts';
+import type { AskHolder } from './keyring.ts';
+import { OwnIdentity } from './own-identity.ts';
+import { Tokens } from './tokens.ts';
+import { openAuthorityStore, StoreDownError } from './store.ts';
+import type { AuthorityStore } from './store.ts';
+
+export interface PlaneOptions {
+  readonly domain: string;
+  readonly registry: string;
+  /** `authority.dir` */
+  readonly directory: string;
+  readonly adminDirectory: string;
+  readonly certificateTtlMs: number;
+  readonly userTtlMs: number;
+  readonly store: Pick<EtcdOptions, 'endpoints' | 'tls'>;
+  readonly audit: AuditLog;
+  /** undefined: this replica did not join. */
+  readonly askHolder: AskHolder | undefined;
+  readonly onNews: (news: PlaneNews) => void;
+}
+
+/** What is worth a log line; `detail` is one line without secrets. */
+export type PlaneNews =
+  | { readonly kind: 'store-awaited'; readonly detail: string }
+  | { readonly kind: 'watch-lost'; readonly detail: string }
+  | { readonly kind: 'renewed'; readonly notAfterMs: number }
+  | { readonly kind: 'trust-changed'; readonly phase: string; readonly generation: number }
+  | { readonly kind: 'tending-failed'; readonly detail: string };
+
+/** How long the first start waits for a store that says who the authority is. */
+const STORE_WAIT_MS = 60_000;
+const STORE_RETRY_MS = 500;
+const TEND_MAX_MS = 60_000;
+const TEND_RETRY_MS = 5_000;
+
+/** The certificate authority of one registry replica: keys, own certificates, and what they give out. */
+export class AuthorityPlane {
+  readonly store: AuthorityStore;
+  readonly keyring: Keyring;
+  readonly enrolments: Enrolments;
+  readonly tokens: Tokens;
+  readonly #options: PlaneOptions;
+  readonly #own: OwnIdentity;
+  readonly #listeners = new Set<() => void>();
+  #enrolPort = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #tending: Promise<void> = Promise.resolve();
+  #trustText = '';
+  #closed = false;
+
+  private constructor(options: PlaneOptions, store: AuthorityStore, keyring: Keyring, own: OwnIdentity) {
+    const { domain, audit, certificateTtlMs, userTtlMs } = options;
+    this.#options = options;
+    this.store = store;
+    this.keyring = keyring;
+    this.#own = own;
+    const now = (): number => Date.now();
+    this.enrolments = new Enrolments({ domain, store, keyring, audit, certificateTtlMs, userTtlMs, now });
+    this.tokens = new Tokens({ store, keyring, audit, now });
+  }
+
+  /**
+   * Opens the authority, making it when the store knows none. Rejects with an OperatingError when this replica has to join first, or the
+   * store does not answer for a minute; with a KeyFileError when the folder cannot be used.
+   */
+  static async open(options: PlaneOptions): Promise<AuthorityPlane> {
+    const store = openAuthorityStore(options.store, (detail) => options.onNews({ kind: 'watch-lost', detail }));
+    try {
+      const trust = await awaitTrust(store, options);
+      const { directory, domain, registry, adminDirectory, askHolder, certificateTtlMs, userTtlMs } = options;
+      const keyring = await Keyring.open({ directory, domain, trust, askHolder });
+      let plane: AuthorityPlane | undefined;
+      const own = await OwnIdentity.open({
+        domain,
+        registry,
+        adminDirectory,
+        keyring,
+        certificateTtlMs,
+        userTtlMs,
+        enrolPort: () => plane?.enrolPort ?? 0,
+        now: () => Date.now(),
+      });
+      plane = new AuthorityPlane(options, store, keyring, own);
+      return plane;
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+  }
+
+  /** Own certificates, renewed before they end. */
+  get tls(): TlsSource {
+    return this.#own.tls;
+  }
+
+  /** What the enrolment listener shows: the root is in it, so that somebody who knows only its pin can find it there. */
+  get enrolTls(): { readonly ca: string; readonly cert: string; readonly key: string } {
+    const { ca, cert, key } = this.#own.tls.current();
+    return { ca, cert: `${cert}${this.keyring.rootPem}`, key };
+  }
+
+  get notAfterMs(): number {
+    return this.#own.notAfterMs;
+  }
+
+  /** Where enrolment listens; 0 before it does. */
+  get enrolPort(): number {
+    return this.#enrolPort;
+  }
+
+  /** Begins to follow the store and to renew. Resolves when the administrator's credentials are there. */
+  async start(enrolPort: number): Promise<void> {
+    this.#enrolPort = enrolPort;
+    this.store.mirror.onChange(() => this.#storeChanged());
+    this.store.mirror.start();
+    await this.#own.tend(false);
+    this.#tend(false);
+  }
+
+  /** Called after the own certificates or what is trusted have changed; returns the way to stop. */
+  onChange(listener: () => void): () => void {
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.store.close();
+    await this.#tending;
+  }
+
+  #storeChanged(): void {
+    const text = this.store.mirror.get(TRUST_KEY);
+    if (text === undefined || text === this.#trustText) return;
+    const trust = decodeTrust(text);
+    if (trust === undefined) return;
+    this.#trustText = text;
+    const before = this.keyring.trust;
+    const changed = before.generation !== trust.generation || before.phase !== trust.phase;
+    this.#forgetRetired(before, trust);
+    this.keyring.follow(trust);
+    if (!changed) return;
+    this.#options.onNews({ kind: 'trust-changed', phase: trust.phase, generation: trust.generation });
+    this.#tend(before.generation !== trust.generation);
+  }
+
+  /** The key of a root that a rotation has left behind, or taken back, is of no use to anybody but a thief. */
+  #forgetRetired(before: TrustRecord, after: TrustRecord): void {
+    if (after.phase !== 'steady' || before.phase === 'steady') return;
+    for (const { fingerprint } of before.roots) {
+      if (!after.roots.some((root) => root.fingerprint === fingerprint)) this.keyring.roots.remove(fingerprint);
+    }
+  }
+
+  /** One after the other; `changed`: whatever was issued is issued anew. */
+  #tend(changed: boolean): void {
+    clearTimeout(this.#timer);
+    this.#tending = this.#tending.then(() => this.#tendNow(changed));
+  }
+
+  async #tendNow(changed: boolean): Promise<void> {
+    if (this.#closed) return;
+    let nextMs = Math.min(TEND_MAX_MS, Math.ceil(this.#options.certificateTtlMs / 8));
+    let renew = changed;
+    try {
+      const before = this.#own.notAfterMs;
+      // What is trusted has to be learnt even when nobody gives a new intermediate.
+      const replaced = await this.keyring.tend(Date.now()).catch((error: unknown) => {
+        nextMs = Math.min(nextMs, TEND_RETRY_MS);
+        this.#failed(error);
+        return false;
+      });
+      renew ||= replaced;
+      await this.#own.tend(renew);
+      if (this.#own.notAfterMs !== before || renew) {
+        this.#options.onNews({ kind: 'renewed', notAfterMs: this.#own.notAfterMs });
+        for (const listener of [...this.#listeners]) listener();
+      }
+      await this.#own.record(this.store);
+    } catch (error) {
+      nextMs = Math.min(nextMs, TEND_RETRY_MS);
+      this.#failed(error);
+    }
+    if (!this.#closed) this.#timer = setTimeout(() => this.#tend(false), nextMs);
+  }
+
+  #failed(error: unknown): void {
+    const detail = error instanceof Error ? error.message : String(error);
+    if (!this.#closed) this.#options.onNews({ kind: 'tending-failed', detail });
+  }
+}
+
+async function awaitTrust(store: AuthorityStore, options: PlaneOptions): Promise<TrustRecord> {
+  const deadline = performance.now() + STORE_WAIT_MS;
+  for (let told = false; ; told = true) {
+    try {
+      return await settleTrust(store, options.directory, options.domain);
+    } catch (error) {
+      if (!(error instanceof StoreDownError)) throw error;
+      if (performance.now() > deadline) {
+        const remedy = 'start the store or correct store.endpoints';
+        throw new OperatingError(`${error.message}; without it nobody knows who the authority is; ${remedy}`);
+      }
+      if (!told) options.onNews({ kind: 'store-awaited', detail: error.message });
+    }
+    await sleep(STORE_RETRY_MS);
+  }
+}
