@@ -134,6 +134,8 @@ export interface RegistryLinkStatus {
   readonly state: 'connected' | 'reconnecting' | 'suspect' | 'leaving' | 'left';
   readonly registry: string | undefined;
   readonly incarnation: Incarnation;
+  /** For how long the lease may be believed without another word from a registry; 0 when it may not. */
+  readonly leaseValidMs: number;
   /** What a person has to mend, e.g. a second instance with this proxy's id; undefined when nothing. */
   readonly problem: string | undefined;
   /** Of the newest view. */
