@@ -54,7 +54,7 @@ interface Slot {
 /** What a result means for the slots. */
 export type RecordOutcome =
   | { readonly kind: 'confirmed'; readonly tunnel: TunnelId; readonly slot: number; readonly token: FencingToken }
-  /** Somebody else's record holds the slot. */
+  /** The record of a later incarnation holds the slot, or the registry did not tell whose. */
   | { readonly kind: 'lost'; readonly tunnel: TunnelId; readonly holder: ClaimRecord | undefined };
 
 export interface RecorderParts {
@@ -243,7 +243,9 @@ export class ClaimRecorder {
       this.#retryLater(entry, now);
       return undefined;
     }
-    if (holder?.nonce.startsWith(`${this.#tag}.`) === true) return this.#learn(entry, holder.nonce, holder.token);
+    // Only this process writes for its incarnation: an earlier grant of ours, or a hand in the store. The slot decides, and
+    // what it does not want is released by its token. Giving way instead would cost the agent its tunnel again and again.
+    if (holder?.incarnation === this.#incarnation) return this.#learn(entry, holder.nonce, holder.token);
     this.#wake(entry);
     if (entry.desired === undefined || entry.desired.nonce !== nonce) return undefined;
     return { kind: 'lost', tunnel: entry.desired.tunnel, holder };

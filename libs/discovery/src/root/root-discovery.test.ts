@@ -202,9 +202,23 @@ test('a record of an older incarnation is waited out, not taken for a rival', ()
     type: 'claimRefused',
     request: 2,
     cause: 'held',
-    holder: { ...holder, incarnation: 7n as Incarnation },
+    holder: { ...holder, incarnation: 8n as Incarnation },
   });
   assert.ok(lost?.type === 'closeTunnel' && lost.reason === 'claim-lost' && lost.detail.includes('a9'));
+});
+
+test('a record of our incarnation that no grant of ours made is released by its token; the holder keeps the slot', () => {
+  const bench = new Bench();
+  bench.tell({ type: 'registryConnected', incarnation: 7n as Incarnation });
+  bench.attach('t1', 'a1');
+  const holder = { agent: 'a9' as AgentId, nonce: 'x', incarnation: 7n as Incarnation, token: 9n as FencingToken };
+  const [release] = bench.tell({ type: 'claimRefused', request: 1, cause: 'held', holder });
+  assert.ok(release?.type === 'releaseClaim' && release.token === 9n);
+  assert.deepEqual(types(bench.tell({ type: 'claimReleased', request: release.request })), ['recordClaim']);
+  assert.deepEqual(types(bench.tell({ type: 'claimRecorded', request: 3, token: 11n as FencingToken })), [
+    'confirmClaim',
+  ]);
+  assert.equal(bench.states(), 't1=claimed');
 });
 
 test('a record that the view lacks is written again, one that no slot wants is released', () => {

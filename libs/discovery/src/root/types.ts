@@ -123,7 +123,7 @@ export type RootCloseReason =
   | 'draining'
   | 'standby-unwanted'
   | 'stale-incarnation'
-  /** A record in etcd that is not ours holds this slot: the provisional claim lost its race. */
+  /** The record of a later incarnation, or of one that was not told, holds this slot: the provisional claim lost its race. */
   | 'claim-lost'
   | 'overloaded';
 
