@@ -52,11 +52,13 @@ export { StatementError, StatementSigner } from './statements/signer.ts';
 export type { SignerOptions } from './statements/signer.ts';
 export {
   CLOCK_TOLERANCE_MS,
+  MAX_ACCESS_LIFETIME_MS,
   MAX_GRANT_LIFETIME_MS,
   MAX_STANDING_LIFETIME_MS,
   MAX_STATEMENT_CHARACTERS,
 } from './statements/types.ts';
 export type {
+  AccessToken,
   DialGrant,
   MembershipStatement,
   RefusedStatement,

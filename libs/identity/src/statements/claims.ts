@@ -1,7 +1,7 @@
 import type { Policy, Rule, Subject } from '@xylem/policy';
 import * as z from 'zod';
-import { isName, isUserName } from '../identity.ts';
-import type { DialGrant, MembershipStatement, StandingGrant } from './types.ts';
+import { isDomain, isName, isUserName } from '../identity.ts';
+import type { AccessToken, DialGrant, MembershipStatement, StandingGrant } from './types.ts';
 
 /** What every statement says of itself. Times in whole seconds since 1970 (RFC 7519 4.1). */
 export interface Frame {
@@ -113,8 +113,20 @@ const membershipClaims = z
     content: { epoch: claims.epoch, revision: claims.revision, sha256: claims.sha256 } satisfies MembershipStatement,
   }));
 
+const accessClaims = z
+  .strictObject({ ...timed, sub: prefixed('user/', isUserName), aud: z.string().refine(isDomain), jti: text })
+  .transform((claims) => ({
+    frame: frameOf(claims),
+    content: { user: claims.sub, domain: claims.aud, login: claims.jti } satisfies AccessToken,
+  }));
+
 /** From claims to content. Strict: a claim that is missing, malformed or not known refuses the whole. */
-export const CLAIMS = { grant: grantClaims, standing: standingClaims, membership: membershipClaims } as const;
+export const CLAIMS = {
+  grant: grantClaims,
+  standing: standingClaims,
+  membership: membershipClaims,
+  access: accessClaims,
+} as const;
 
 /** From content to claims. */
 export const TO_CLAIMS = {
@@ -140,6 +152,7 @@ export const TO_CLAIMS = {
     revision: revision.toString(),
     sha256,
   }),
+  access: ({ user, domain, login }: AccessToken) => ({ sub: `user/${user}`, aud: domain, jti: login }),
 } as const;
 
 function frameOf({ iss, iat, exp }: Frame): Frame {

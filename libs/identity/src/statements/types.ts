@@ -5,6 +5,7 @@ export const STATEMENT_TYPE = {
   grant: 'xylem-grant+jwt',
   standing: 'xylem-standing-grant+jwt',
   membership: 'xylem-membership+jwt',
+  access: 'xylem-access+jwt',
 } as const;
 
 export type StatementKind = keyof typeof STATEMENT_TYPE;
@@ -13,6 +14,8 @@ export type StatementKind = keyof typeof STATEMENT_TYPE;
 export const MAX_GRANT_LIFETIME_MS = 60_000;
 /** The same for standing grants. */
 export const MAX_STANDING_LIFETIME_MS = 24 * 3_600_000;
+/** The same for access tokens: as long as a user's certificate may live. */
+export const MAX_ACCESS_LIFETIME_MS = 30 * 24 * 3_600_000;
 /**
  * How far the clocks of signer and verifier may be apart: every statement counts this much earlier and longer. Devices at the edge
  * have no better clocks; one that is further off is told so. Replays within that time are found by other means.
@@ -53,6 +56,17 @@ export interface MembershipStatement {
   readonly revision: bigint;
   /** Of the member list in its canonical form (docs/PROTOCOL.md), lower-case hex. */
   readonly sha256: string;
+}
+
+/**
+ * A login, for tools that cannot show a certificate. Says who somebody is and nothing of what they may do: groups are
+ * those of the registry's records at the moment of each decision.
+ */
+export interface AccessToken {
+  readonly user: string;
+  readonly domain: string;
+  /** Random; names the login in audit lines. */
+  readonly login: string;
 }
 
 /** A statement that was verified. */

@@ -7,12 +7,14 @@ import type { Frame } from './claims.ts';
 import { RegistryChains, refused } from './registry-chains.ts';
 import {
   CLOCK_TOLERANCE_MS,
+  MAX_ACCESS_LIFETIME_MS,
   MAX_GRANT_LIFETIME_MS,
   MAX_STANDING_LIFETIME_MS,
   MAX_STATEMENT_CHARACTERS,
   STATEMENT_TYPE,
 } from './types.ts';
 import type {
+  AccessToken,
   DialGrant,
   MembershipStatement,
   RefusedStatement,
@@ -49,6 +51,8 @@ interface Kind<Content> {
 
 /** One of membership per registry and stamp, one standing grant per root proxy and policy. */
 const MAX_REPEATED = 128;
+/** Access tokens in use at one root proxy; one that was put out is verified again. */
+const MAX_TOKENS = 1_024;
 const MS_PER_SECOND = 1_000;
 
 const header = z.strictObject({
@@ -92,6 +96,13 @@ export class StatementVerifier {
     repeated: new BoundedMap(MAX_REPEATED),
   };
 
+  readonly #access: Kind<AccessToken> = {
+    name: 'access',
+    maxLifetimeMs: MAX_ACCESS_LIFETIME_MS,
+    parse: (claims) => CLAIMS.access.safeParse(claims).data,
+    repeated: new BoundedMap(MAX_TOKENS),
+  };
+
   constructor(options: VerifierOptions) {
     this.#options = options;
     this.#chains = new RegistryChains(options.domain);
@@ -107,6 +118,13 @@ export class StatementVerifier {
 
   membership(text: string): Promise<VerifiedStatement<MembershipStatement> | RefusedStatement> {
     return this.#verify(this.#membership, text);
+  }
+
+  /** That the user is neither disabled nor revoked since is for the caller to check: `issuedAtMs` against the revocations. */
+  async accessToken(text: string): Promise<VerifiedStatement<AccessToken> | RefusedStatement> {
+    const outcome = await this.#verify(this.#access, text);
+    if (outcome.kind === 'refused' || outcome.content.domain === this.#options.domain) return outcome;
+    return refused('it is for another domain');
   }
 
   async #verify<Content>(kind: Kind<Content>, text: string): Promise<VerifiedStatement<Content> | RefusedStatement> {
