@@ -5,6 +5,7 @@ import type { ConnectionLoss, ConnectStage, TlsMaterial, TlsSource } from './api
 import { TCP_KEEPALIVE } from './options.ts';
 import { addressOf } from './peer.ts';
 import { SessionPeer } from './session-peer.ts';
+import { FrameMeter } from './frame-meter.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { startTls } from './tls.ts';
 
@@ -95,7 +96,7 @@ export class Connection {
     });
     this.#socket = socket;
     this.#stage = 'http2';
-    return { socket: new SocketBridge(socket), secure };
+    return { socket: new SocketBridge(socket, new FrameMeter({ preface: false })), secure };
   }
 
   /** The connection is gone, and grpc-js knows. */

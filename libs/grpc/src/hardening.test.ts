@@ -41,7 +41,7 @@ async function alive(t: TestContext, address: string): Promise<void> {
   assert.equal((await channel.unary(Echo.unary, Buffer.from('alive'), 2_000)).toString(), 'alive');
 }
 
-test('a flood of resets ends its session (rapid reset)', async (t) => {
+test('A10: a flood of resets ends its session (rapid reset)', async (t) => {
   const { address, firstFault } = await startServer(t, { tls: world.serverTls, services: [echo] });
   const session = await rawSession(t, address);
   const usable = (): boolean => !session.destroyed && !session.closed;
@@ -75,7 +75,7 @@ test('users who hang up do not end the session', async (t) => {
   assert.equal((await channel.unary(Echo.unary, Buffer.from('alive'), 2_000)).toString(), 'alive');
 });
 
-test('more headers than any call has are refused', async (t) => {
+test('A9: more headers than any call has are refused', async (t) => {
   const { address } = await startServer(t, { tls: world.serverTls, services: [echo] });
   const session = await rawSession(t, address);
   const many = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`x-${index}`, 'v']));
@@ -85,7 +85,7 @@ test('more headers than any call has are refused', async (t) => {
   await alive(t, address);
 });
 
-test('a length prefix of 4 GiB is refused before anything is kept', async (t) => {
+test('A8: a length prefix of 4 GiB is refused before anything is kept', async (t) => {
   const { address } = await startServer(t, { tls: world.serverTls, services: [echo] });
   const session = await rawSession(t, address);
   const stream = call(session);

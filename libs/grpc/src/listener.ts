@@ -6,6 +6,7 @@ import type { ServerFault, TlsSource } from './api.ts';
 import { TCP_KEEPALIVE } from './options.ts';
 import { addressOf } from './peer.ts';
 import { SessionPeer } from './session-peer.ts';
+import { FrameMeter } from './frame-meter.ts';
 import { SocketBridge } from './socket-bridge.ts';
 import { createTlsServer, renewTlsServer } from './tls.ts';
 
@@ -74,7 +75,10 @@ export class Listener {
       connection.destroy();
       return;
     }
-    this.#options.onConnection(new SocketBridge(connection), new SessionPeer(connection, address));
+    this.#options.onConnection(
+      new SocketBridge(connection, new FrameMeter({ preface: true })),
+      new SessionPeer(connection, address),
+    );
   }
 
   /** See GrpcServer.listen. */

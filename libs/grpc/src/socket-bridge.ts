@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { FrameMeter } from './frame-meter.ts';
 
 /**
  * Stands between a socket and its HTTP/2 session, and keeps reading the socket whatever the session does.
@@ -22,11 +23,16 @@ export class SocketBridge extends Socket {
   readonly #socket: Duplex;
   #paused = false;
 
-  /** Takes over the socket: its reading, its end and its errors. */
-  constructor(socket: Duplex) {
+  /** Takes over the socket: its reading, its end and its errors. A flood of frames, as the meter sees it, is one. */
+  constructor(socket: Duplex, meter: FrameMeter) {
     super({ allowHalfOpen: true });
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => {
+      const flood = meter.observe(chunk, performance.now());
+      if (flood !== undefined) {
+        socket.destroy(new Error(`the peer floods with ${flood.frame} frames: ${flood.count} within ten seconds`));
+        return;
+      }
       this.push(chunk);
       if (this.readableLength > READ_AHEAD_LIMIT_BYTES && !this.#paused) {
         this.#paused = true;
