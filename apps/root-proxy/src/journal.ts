@@ -5,6 +5,7 @@ import type { Counter, Metrics, SpanHandle, Telemetry, Tracing } from '@xylem/te
 import type { ConnectionEnd, DialOutcome, DialWay } from '@xylem/tunnel';
 import { now } from './clock.ts';
 import type { ConnectionSummary, DialObserver, DialOrder } from './dials/types.ts';
+import { GrantTraces } from './grant-traces.ts';
 import type { FrontDoorRefusal, FrontDoorRequest } from './front-door/server.ts';
 import type { ClaimAnswer } from './registry/messages.ts';
 import type { EnrolmentEnd } from './relay/enrolments.ts';
@@ -28,12 +29,16 @@ export class Journal implements PlaneObserver, DialObserver {
   readonly #down: Counter;
   /** By tunnel: hello to the answer to its claim. */
   readonly #attachSpans = new Map<string, SpanHandle>();
-  /** By leaf and slot: the trace of the attach that was granted it. */
-  readonly #grantTraces = new Map<string, string>();
+  readonly #grantTraces = new GrantTraces();
   /** By request. */
   readonly #orders = new Map<
     number,
-    { readonly span: SpanHandle; readonly order: ClaimOrder; readonly startedAt: number }
+    {
+      readonly span: SpanHandle;
+      readonly order: ClaimOrder;
+      readonly startedAt: number;
+      readonly traceparent: string | undefined;
+    }
   >();
 
   constructor(telemetry: Telemetry, audit: AuditLog) {
@@ -71,7 +76,7 @@ export class Journal implements PlaneObserver, DialObserver {
     this.#metrics.counter(METRIC.claimDecisions, { result: 'granted' }).add();
     const span = this.#attachSpans.get(tunnel.id);
     span?.setAttribute(ATTRIBUTE.slot, slot);
-    this.#grantTraces.set(`${tunnel.hello.leaf}/${slot}`, span?.traceparent ?? tunnel.hello.traceparent);
+    this.#grantTraces.set(tunnel.hello.leaf, slot, span?.traceparent ?? tunnel.hello.traceparent);
     this.#endAttach(tunnel, 'granted');
   }
 
@@ -117,25 +122,26 @@ export class Journal implements PlaneObserver, DialObserver {
   claimOrdered(order: ClaimOrder): void {
     const { leaf, slot, request } = order;
     const name = order.type === 'recordClaim' ? SPAN.claimRecord : SPAN.claimRelease;
-    const traceparent = this.#grantTraces.get(`${leaf}/${slot}`);
+    const traceparent = this.#grantTraces.get(leaf, slot);
     const span = this.#tracing.startSpan(name, {
       kind: 'client',
       traceparent,
       attributes: { [ATTRIBUTE.leaf]: leaf, [ATTRIBUTE.slot]: slot },
     });
-    this.#orders.set(request, { span, order, startedAt: now() });
+    this.#orders.set(request, { span, order, startedAt: now(), traceparent });
   }
 
   claimAnswered(answer: ClaimAnswer): void {
     const ordered = this.#orders.get(answer.request);
     if (ordered === undefined) return;
     this.#orders.delete(answer.request);
-    const { span, order, startedAt } = ordered;
+    const { span, order, startedAt, traceparent } = ordered;
     const { leaf, slot } = order;
     if (answer.type === 'claimRecorded') {
       span.setAttribute(ATTRIBUTE.fencingToken, Number(answer.token));
       this.#metrics.histogram(METRIC.claimRecordSeconds).record((now() - startedAt) / 1_000);
     } else if (answer.type === 'claimReleased') {
+      this.#grantTraces.released(leaf, slot, traceparent);
       this.#telemetry.log.info(EVENT.claimReleased, { leaf, slot });
       this.#audit.record({
         kind: 'claim.released',

@@ -15,6 +15,7 @@ import { outcomeFromWire, outcomeToWire, reasonFromWire, reasonToWire } from './
 import type { FramePort } from './frame-port.ts';
 import { SocketPort } from './socket-port.ts';
 import { DeadlineTimer } from './timer.ts';
+import { plainText } from './plain-text.ts';
 
 export interface CarryOptions extends Partial<Omit<ConnectionConfig, 'role'>> {
   /**
@@ -143,7 +144,7 @@ class Pump {
         return this.event({
           type: 'resetReceived',
           reason: reasonFromWire(kind.value.reason),
-          detail: kind.value.detail,
+          detail: plainText(kind.value.detail),
         });
       case 'outcome':
         return this.#outcome(kind.value);
@@ -158,7 +159,7 @@ class Pump {
     const outcome: DialOutcome | undefined = outcomeFromWire(code);
     if (outcome === undefined)
       return this.event({ type: 'frameInvalid', detail: `an outcome with unknown code ${code} came` });
-    this.event({ type: 'outcomeReceived', outcome, detail });
+    this.event({ type: 'outcomeReceived', outcome, detail: plainText(detail) });
   }
 
   #perform(effect: ConnectionEffect): void {

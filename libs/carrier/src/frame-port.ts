@@ -4,6 +4,7 @@ import { decodeFrame, encodeFrame, FrameDecodeError } from '@xylem/wire';
 import type { carry } from '@xylem/wire';
 import { limitReadAhead } from './read-ahead.ts';
 import { closeServerStreamLater, resetServerStream } from './server-stream.ts';
+import { plainText } from './plain-text.ts';
 
 /** A stream of undecoded frames: made with `RawFrameMethods` of @xylem/wire on either side. */
 export type RawFrameStream = ClientDuplexStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
@@ -170,7 +171,7 @@ export class FramePort {
 
   #finish(orderly: boolean, code: number, detail: string): void {
     if (this.#over !== undefined) return;
-    const over: FramesOver = { orderly, code, detail };
+    const over: FramesOver = { orderly, code, detail: plainText(detail) };
     this.#over = over;
     // What is still buffered is dropped: nothing may be delivered after the ending.
     this.#stream.resume();

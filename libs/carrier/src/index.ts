@@ -6,3 +6,4 @@ export { FramePort, QUEUE_BYTES } from './frame-port.ts';
 export type { FirstFrame, FramePortListener, FramesOver, RawFrameStream } from './frame-port.ts';
 export { refuse, sendOutcome } from './outcome.ts';
 export { outcomeFromWire, outcomeToWire, reasonFromWire, reasonToWire } from './codes.ts';
+export { plainText } from './plain-text.ts';

@@ -4,6 +4,7 @@ import { decodeFrame, FrameDecodeError, peekFrame } from '@xylem/wire';
 import { reasonFromWire, reasonToWire } from './codes.ts';
 import type { FramePort } from './frame-port.ts';
 import { DeadlineTimer } from './timer.ts';
+import { plainText } from './plain-text.ts';
 
 export interface SpliceOptions extends Partial<SpliceConfig> {
   /** Towards who asked. Its `open` was read, and the outcome `connected` was sent on it. */
@@ -91,7 +92,12 @@ class Hop {
       const frame = decodeFrame(bytes).kind;
       if (frame?.$case === 'end') return { type: 'endReceived', from };
       if (frame?.$case === 'reset') {
-        return { type: 'resetReceived', from, reason: reasonFromWire(frame.value.reason), detail: frame.value.detail };
+        return {
+          type: 'resetReceived',
+          from,
+          reason: reasonFromWire(frame.value.reason),
+          detail: plainText(frame.value.detail),
+        };
       }
       return {
         type: 'frameInvalid',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { outcomeFromWire } from '@xylem/carrier';
+import { outcomeFromWire, plainText } from '@xylem/carrier';
 import type { FramePort } from '@xylem/carrier';
 import { isName } from '@xylem/discovery';
 import { ATTRIBUTE, SPAN } from '@xylem/telemetry';
@@ -178,10 +178,14 @@ export class Dials {
     const outcome = kind?.$case === 'outcome' ? outcomeFromWire(kind.value.code) : undefined;
     if (kind?.$case !== 'outcome' || outcome === undefined) {
       frames.cancel('the first frame of Carry must be an outcome');
-      return;
+      const why = first.kind === 'over' ? first.end.detail : `no outcome came first (${first.kind})`;
+      const detail = `the agent gave no outcome: ${why}`;
+      // Whoever waits is told at once: the node may have been dialled, so the dial is over.
+      return this.#driver.feed({ type: 'dialAnswered', tunnel, connection, outcome: 'tunnel-lost', detail });
     }
     this.#answering = frames;
-    this.#driver.feed({ type: 'dialAnswered', tunnel, connection, outcome, detail: kind.value.detail });
+    const detail = plainText(kind.value.detail);
+    this.#driver.feed({ type: 'dialAnswered', tunnel, connection, outcome, detail });
     // Nobody took the stream: the dial ended without a connection, and its stream ends with it.
     if (this.#answering !== undefined) endStream(frames);
     this.#answering = undefined;
@@ -312,7 +316,8 @@ export class Dials {
     const outcome = kind?.$case === 'outcome' ? outcomeFromWire(kind.value.code) : undefined;
     if (kind?.$case === 'outcome' && outcome !== undefined) {
       waiting.peerVia = kind.value.via.filter(isName).slice(0, MAX_VIA);
-      this.#driver.feed({ type: 'forwardAnswered', connection, outcome, detail: kind.value.detail });
+      const detail = plainText(kind.value.detail);
+      this.#driver.feed({ type: 'forwardAnswered', connection, outcome, detail });
       if (outcome !== 'connected') endStream(frames);
       return;
     }

@@ -47,6 +47,9 @@ function checkHeaders(head: ConnectHead): string | undefined {
   const hosts = valuesOf(head.rawHeaders, 'host');
   if (hosts.length > 1) return 'the request has more than one Host header';
   if (hosts.length === 0 && head.httpVersion === '1.1') return 'the request has no Host header';
+  // RFC 9110, 7.2 and 9.3.6: a client sends the target's authority. Whoever routed by Host may have meant another node.
+  if (hosts.length === 1 && hosts[0]?.toLowerCase() !== head.target.toLowerCase())
+    return 'the Host header names something else than the target of CONNECT';
   if (valuesOf(head.rawHeaders, 'transfer-encoding').length > 0)
     return 'CONNECT has no body: Transfer-Encoding is not allowed';
   const lengths = valuesOf(head.rawHeaders, 'content-length');

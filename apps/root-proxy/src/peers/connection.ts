@@ -14,15 +14,21 @@ const CHECK = { intervalMs: 2_500, deadlineMs: 3_000, failures: 2 } as const;
 /** One connection to a peer and the users' connections that run over it. */
 export class PeerConnection {
   readonly channel: GrpcChannel;
+  readonly #intervalMs: number;
   #open = 0;
   #retired = false;
   #failures = 0;
+  #lost = false;
   #check: NodeJS.Timeout;
 
-  constructor(channel: GrpcChannel) {
+  constructor(channel: GrpcChannel, checkIntervalMs: number = CHECK.intervalMs) {
     this.channel = channel;
+    this.#intervalMs = checkIntervalMs;
     this.#check = this.#nextCheck();
-    void channel.lost.then(() => clearTimeout(this.#check));
+    void channel.lost.then(() => {
+      this.#lost = true;
+      clearTimeout(this.#check);
+    });
   }
 
   /** Opens a frame stream; undefined when the connection went in this very turn. */
@@ -53,7 +59,7 @@ export class PeerConnection {
   }
 
   #nextCheck(): NodeJS.Timeout {
-    return setTimeout(() => void this.#ask(), CHECK.intervalMs * (0.75 + Math.random() / 2));
+    return setTimeout(() => void this.#ask(), this.#intervalMs * (0.75 + Math.random() / 2));
   }
 
   async #ask(): Promise<void> {
@@ -61,6 +67,8 @@ export class PeerConnection {
       () => true,
       () => false,
     );
+    // After a GOAWAY nothing new is answered, and what is open finishes: no sign of life is to be had, none is missed.
+    if (this.#lost) return;
     this.#failures = alive ? 0 : this.#failures + 1;
     if (this.#failures >= CHECK.failures) this.channel.close();
     else this.#check = this.#nextCheck();

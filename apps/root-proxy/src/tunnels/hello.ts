@@ -1,3 +1,4 @@
+import { plainText } from '@xylem/carrier';
 import { isName } from '@xylem/discovery';
 import type { AgentId, InstanceNonce, LeafId, TunnelId } from '@xylem/discovery';
 import type { Identity } from '@xylem/identity';
@@ -12,6 +13,7 @@ const PROTOCOL = { lowest: 1, highest: 1 } as const;
 const MAX_NODES = 4_096;
 const MAX_PORTS_PER_NODE = 64;
 const MAX_TEXT = 128;
+const MAX_TRACEPARENT = 64;
 const TOKEN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** A hello that names exactly what the certificate allows. */
@@ -101,8 +103,8 @@ function accepted(hello: wire.AgentHello, version: number): AcceptedHello {
     tunnel: tunnelName(hello, hello.tunnelId),
     replaces: hello.replacesTunnelId === '' ? undefined : tunnelName(hello, hello.replacesTunnelId),
     nodes: hello.nodes.map(({ name, ports }) => ({ name, ports: [...ports] })),
-    software: hello.software.slice(0, MAX_TEXT),
-    traceparent: hello.traceparent,
+    software: plainText(hello.software, MAX_TEXT),
+    traceparent: hello.traceparent.length > MAX_TRACEPARENT ? '' : hello.traceparent,
   };
 }
 

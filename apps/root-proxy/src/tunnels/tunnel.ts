@@ -1,3 +1,4 @@
+import { plainText } from '@xylem/carrier';
 import { Liveness } from '@xylem/discovery';
 import type { LivenessConfig, LivenessEffect, LivenessEvent, Random } from '@xylem/discovery';
 import type { MessageStream, StreamPeer } from '@xylem/grpc';
@@ -6,6 +7,7 @@ import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
 import type { TunnelConnection } from '../relay/connections.ts';
 import type { AcceptedHello } from './hello.ts';
+import { readPool } from './pool.ts';
 
 export type ControlStream = MessageStream<wire.AttachResponse, wire.AttachRequest>;
 export type AgentMessage = NonNullable<wire.AttachRequest['kind']>;
@@ -35,8 +37,6 @@ export interface TunnelListener {
 
 /** How long GOODBYE may take to leave before the connection goes. */
 const GOODBYE_GRACE_MS = 1_000;
-/** An agent knows as many root proxies; a report with more is cut. */
-const MAX_POOL_ENTRIES = 1_024;
 
 /** One tunnel of this root proxy, from its welcome to its end: reads the control stream, answers and sends PINGs. */
 export class Tunnel {
@@ -102,7 +102,7 @@ export class Tunnel {
       this.#receive(next.value.kind);
     if (this.#ended) return;
     const end = await this.#stream.closed;
-    const detail = end.kind === 'ended' ? 'the agent ended the stream without GOODBYE' : end.detail;
+    const detail = end.kind === 'ended' ? 'the agent ended the stream without GOODBYE' : plainText(end.detail);
     this.#end({ graceful: false, cause: 'lost', detail });
   }
 
@@ -114,14 +114,14 @@ export class Tunnel {
         this.#driver.feed({ type: 'pongReceived', nonce: message.value.nonce });
         return this.#listener.pinged(this.#liveness.status().roundTripMs ?? 0);
       case 'poolReport':
-        this.#pool = { ...message.value, entries: message.value.entries.slice(0, MAX_POOL_ENTRIES) };
+        this.#pool = readPool(message.value);
         return;
       case 'standby':
       case 'snapshotWanted':
       case 'drain':
         return this.#listener.message(this, message);
       case 'goodbye':
-        return this.#end({ graceful: true, cause: 'goodbye', detail: message.value.detail });
+        return this.#end({ graceful: true, cause: 'goodbye', detail: plainText(message.value.detail) });
       case 'hello':
         return this.#listener.rejected(this, 'a second hello');
       case undefined:
