@@ -36,8 +36,9 @@ export function requestFromWire(message: registry.SessionRequest): SessionReques
   }
 }
 
-export function replyToWire(reply: SessionReply): registry.SessionResponse {
-  return { kind: kindOf(reply) };
+/** @param statement What is signed about the members that a view or delta leads to; empty for none. */
+export function replyToWire(reply: SessionReply, statement: string): registry.SessionResponse {
+  return { kind: kindOf(reply, statement) };
 }
 
 const REFUSALS: Readonly<Record<RefusalCode, registry.RefusalCode>> = {
@@ -61,7 +62,7 @@ const RELEASES = {
   unavailable: registry.ReleaseCode.RELEASE_CODE_UNAVAILABLE,
 } as const;
 
-function kindOf(reply: SessionReply): NonNullable<registry.SessionResponse['kind']> {
+function kindOf(reply: SessionReply, statement: string): NonNullable<registry.SessionResponse['kind']> {
   switch (reply.type) {
     case 'welcome':
       return { $case: 'welcome', value: { ...reply, enrolPort: 0 } };
@@ -76,9 +77,9 @@ function kindOf(reply: SessionReply): NonNullable<registry.SessionResponse['kind
     case 'released':
       return { $case: 'releaseResult', value: { request: reply.request, code: RELEASES[reply.code] } };
     case 'view':
-      return { $case: 'view', value: viewToWire(reply) };
+      return { $case: 'view', value: viewToWire(reply, statement) };
     case 'viewDelta':
-      return { $case: 'viewDelta', value: deltaToWire(reply) };
+      return { $case: 'viewDelta', value: deltaToWire(reply, statement) };
     case 'evicted':
       return { $case: 'evicted', value: { detail: reply.detail } };
     case 'drainResult':
@@ -88,16 +89,16 @@ function kindOf(reply: SessionReply): NonNullable<registry.SessionResponse['kind
   }
 }
 
-function viewToWire(view: View): registry.View {
+function viewToWire(view: View, statement: string): registry.View {
   return {
     stamp: view.stamp,
     members: view.members.map(memberToWire),
     claims: view.claims.map(claimToWire),
-    statement: '',
+    statement,
   };
 }
 
-function deltaToWire(delta: ViewDelta): registry.ViewDelta {
+function deltaToWire(delta: ViewDelta, statement: string): registry.ViewDelta {
   return {
     from: delta.from,
     to: delta.to,
@@ -105,7 +106,7 @@ function deltaToWire(delta: ViewDelta): registry.ViewDelta {
     removedMembers: [...delta.removedMembers],
     claims: delta.claims.map(claimToWire),
     removedClaims: delta.removedClaims.map(({ leaf, proxy, slot }) => ({ leaf, proxy, slot })),
-    statement: '',
+    statement,
   };
 }
 

@@ -12,14 +12,19 @@ import type {
   SessionId,
   SessionIdentity,
   SessionReply,
+  Stamp,
   StoreOperation,
   StoreOutcome,
+  ViewMember,
 } from '@xylem/membership';
 
 /** What the replica may do with the stream of a session. */
 export interface SessionPort {
-  /** False: the other end does not keep up; call `flowing` when it does again. */
-  send(message: SessionReply): boolean;
+  /**
+   * `statement`: what is signed about the members that a view or delta leads to; empty for other messages.
+   * False: the other end does not keep up; call `flowing` when it does again.
+   */
+  send(message: SessionReply, statement: string): boolean;
   /** Ends the stream after what was sent. */
   close(reason: CloseReason, detail: string): void;
 }
@@ -34,6 +39,8 @@ export interface ReplicaOptions {
   /** Told each time the replica gets ready or stops being so. */
   readonly onReady: (ready: boolean, why: string) => void;
   readonly onWatchLost: (detail: string) => void;
+  /** Signs the member list as of a stamp. */
+  readonly attest: (stamp: Stamp, members: readonly ViewMember[]) => string;
 }
 
 /** Runs one RegistryCore: turns what happens into events and effects into what shall happen, and decides nothing. */
@@ -84,6 +91,11 @@ export class Replica {
   closed(session: SessionId): void {
     this.#ports.delete(session);
     this.#deliver({ type: 'sessionClosed', session });
+  }
+
+  /** Own certificate is another: what was signed with the one before is signed again. */
+  attestAgain(): void {
+    this.#deliver({ type: 'attestationDue' });
   }
 
   status(): RegistryStatus {
@@ -141,7 +153,7 @@ export class Replica {
   #run(effect: RegistryEffect): void {
     switch (effect.type) {
       case 'send':
-        if (this.#ports.get(effect.session)?.send(effect.message) === false) {
+        if (this.#ports.get(effect.session)?.send(effect.message, this.#statementFor(effect.message)) === false) {
           this.#events.push({ type: 'sessionStalled', session: effect.session });
         }
         return;
@@ -160,6 +172,16 @@ export class Replica {
       case 'stopped':
         return this.#stopped.resolve();
     }
+  }
+
+  /** Effects are performed before the next event, so the core's members are those that a delta leads to. */
+  #statementFor(message: SessionReply): string {
+    if (message.type === 'view') return this.#options.attest(message.stamp, message.members);
+    if (message.type !== 'viewDelta') return '';
+    const { to, members, removedMembers, claims, removedClaims } = message;
+    const ofMembers = members.length + removedMembers.length > 0;
+    const ofNothing = claims.length + removedClaims.length === 0;
+    return ofMembers || ofNothing ? this.#options.attest(to, this.#core.members()) : '';
   }
 
   async #request(operation: number, request: StoreOperation, timeoutMs: number): Promise<void> {

@@ -139,11 +139,16 @@ export class ClusterView {
     return kvs.some((kv) => kv.modRevision <= this.#revision && isOurs(kv.key) && !this.#isKnown(kv));
   }
 
+  /** Sorted by name. */
+  members(): readonly ViewMember[] {
+    return [...this.#members.values()].map(viewMember).sort((a, b) => compareText(a.proxy, b.proxy));
+  }
+
   /** `stamp`: the last revision at which members or claims changed; the view is the same at every revision since. */
   full(stamp: Stamp): View {
     return {
       stamp,
-      members: [...this.#members.values()].map(viewMember).sort((a, b) => compareText(a.proxy, b.proxy)),
+      members: this.members(),
       claims: [...this.#claims.values()].sort((a, b) => compareText(a.kv.key, b.kv.key)).map(viewClaim),
     };
   }

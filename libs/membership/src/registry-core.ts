@@ -7,7 +7,7 @@ import { EpochKeeper } from './epoch-keeper.ts';
 import { toFence } from './fence.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { checkHello } from './hello-check.ts';
-import type { Hello, SessionRequest } from './messages.ts';
+import type { Hello, SessionRequest, ViewMember } from './messages.ts';
 import { PendingRequests } from './pending.ts';
 import { Reactor } from './reactor.ts';
 import { Readiness } from './readiness.ts';
@@ -106,6 +106,11 @@ export class RegistryCore {
     return { ready: why === '', why };
   }
 
+  /** Every member as of now, sorted by name: what a view or delta that was just sent leads to. */
+  members(): readonly ViewMember[] {
+    return this.#view.members();
+  }
+
   status(): RegistryStatus {
     return {
       ...this.readiness(),
@@ -154,6 +159,8 @@ export class RegistryCore {
         return this.#cursor.compacted(event.watch);
       case 'watchLost':
         return this.#cursor.lost(event.watch);
+      case 'attestationDue':
+        return this.#feed.repeat();
       case 'shutdownRequested':
         return this.#shutDown();
       case 'timeout':

@@ -42,6 +42,8 @@ export type RegistryEvent =
   | { readonly type: 'watchCompacted'; readonly watch: number }
   /** Ends the watch. */
   | { readonly type: 'watchLost'; readonly watch: number; readonly detail: string }
+  /** What was signed about the members has to be signed again: every session that is up to date gets a delta without changes. */
+  | { readonly type: 'attestationDue' }
   /** The process is about to end: sessions move elsewhere. */
   | { readonly type: 'shutdownRequested' }
   | { readonly type: 'timeout' };

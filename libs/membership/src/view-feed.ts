@@ -18,6 +18,7 @@ export class ViewFeed {
   readonly #claims = new Map<string, ClaimSlot>();
   /** The last revision at which anything visible changed: every receiver's stamp. */
   #stamp: Stamp | undefined;
+  #repeating = false;
 
   constructor(reactor: Reactor, view: ClusterView, sessions: Sessions) {
     this.#reactor = reactor;
@@ -34,6 +35,11 @@ export class ViewFeed {
     for (const [key, slot] of changes.claims) this.#claims.set(key, slot);
   }
 
+  /** Ends the turn with a delta, even one that changes nothing. */
+  repeat(): void {
+    this.#repeating = true;
+  }
+
   /** No delta leads on from what was sent. */
   restart(): void {
     this.#stamp = undefined;
@@ -43,7 +49,8 @@ export class ViewFeed {
   /** Ends a turn. */
   flush(): void {
     if (this.#stamp === undefined || this.#stamp.epoch !== this.#view.epoch) this.#begin();
-    else if (this.#members.size > 0 || this.#claims.size > 0) this.#sendDelta(this.#stamp);
+    else if (this.#repeating || this.#members.size > 0 || this.#claims.size > 0) this.#sendDelta(this.#stamp);
+    this.#repeating = false;
     this.#sendFull();
   }
 

@@ -172,6 +172,7 @@ export const EVENT = {
   serviceReady: 'service.ready',
   serviceStopping: 'service.stopping',
   serviceStopped: 'service.stopped',
+  statementFailed: 'statement.failed',
   tlsReloaded: 'tls.reloaded',
   tlsReloadFailed: 'tls.reload_failed',
   tlsUntrusted: 'tls.untrusted',

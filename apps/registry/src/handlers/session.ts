@@ -33,8 +33,8 @@ export function sessionHandler(replica: Replica, authorise: Authorise): MethodBi
 function portOf(stream: SessionStream, onFlowing: () => void): SessionPort {
   let stalled = false;
   return {
-    send(message) {
-      const flowing = stream.send(replyToWire(message));
+    send(message, statement) {
+      const flowing = stream.send(replyToWire(message, statement));
       if (!flowing && !stalled) {
         stalled = true;
         void stream.drained().then(() => {

@@ -125,7 +125,12 @@ function released({ request, code }: wire.ReleaseResult): ClaimAnswer {
 }
 
 function viewOf(view: wire.View): View {
-  return { stamp: stampOf(view.stamp), members: view.members.flatMap(memberOf), claims: view.claims.flatMap(claimOf) };
+  return {
+    stamp: stampOf(view.stamp),
+    members: view.members.flatMap(memberOf),
+    claims: view.claims.flatMap(claimOf),
+    ...signedOf(view),
+  };
 }
 
 function deltaOf(delta: wire.ViewDelta): ViewDelta {
@@ -136,7 +141,12 @@ function deltaOf(delta: wire.ViewDelta): ViewDelta {
     removedMembers: delta.removedMembers.map((proxy) => proxy as ProxyId),
     claims: delta.claims.flatMap(claimOf),
     removedClaims: delta.removedClaims.map(keyOf),
+    ...signedOf(delta),
   };
+}
+
+function signedOf({ statement }: { readonly statement: string }): { readonly statement?: string } {
+  return statement === '' ? {} : { statement };
 }
 
 function memberOf(member: wire.Member): Member[] {

@@ -5,9 +5,10 @@ const { ProxyState } = wire;
 
 /** A discovery request in the words of tunnel.proto. */
 export function gossipToWire(message: GossipMessage): wire.DiscoveryRequest {
+  const { statement = '' } = message;
   if (message.kind === 'snapshot') {
     const proxies = message.proxies.map(proxyToWire);
-    return { kind: { $case: 'snapshot', value: { stamp: stampToWire(message.stamp), proxies, statement: '' } } };
+    return { kind: { $case: 'snapshot', value: { stamp: stampToWire(message.stamp), proxies, statement } } };
   }
   const { from, to, changed, removed } = message;
   const value = {
@@ -15,7 +16,7 @@ export function gossipToWire(message: GossipMessage): wire.DiscoveryRequest {
     to: stampToWire(to),
     changed: changed.map(proxyToWire),
     removed: [...removed],
-    statement: '',
+    statement,
   };
   return { kind: { $case: 'delta', value } };
 }

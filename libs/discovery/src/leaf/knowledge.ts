@@ -1,5 +1,5 @@
 import { earliest } from '../shared/backoff.ts';
-import type { GossipMessage, ProxyRecord, Stamp } from '../shared/gossip.ts';
+import type { GossipMessage, ProxyRecord, Snapshot, Stamp } from '../shared/gossip.ts';
 import {
   applyMessage,
   checkMessage,
@@ -46,8 +46,12 @@ export interface Knowledge {
   nextExpiry(now: Instant): Instant | undefined;
 }
 
-/** Decides whether gossip may be believed, beyond its form: returns why not. The seam for signed snapshots. */
-export type AdmitGossip = (message: GossipMessage) => string | undefined;
+/**
+ * Decides whether gossip may be believed, beyond its form: returns why not. The seam for signed snapshots.
+ *
+ * @param resulting The member list that would be believed; undefined for a message that changes and confirms nothing.
+ */
+export type AdmitGossip = (message: GossipMessage, resulting: Snapshot | undefined) => string | undefined;
 
 const UNKNOWN: Verdict = { kind: 'expired', incarnation: 0n as Incarnation, generation: 0 };
 
@@ -77,16 +81,18 @@ export class StampedKnowledge implements Knowledge {
   }
 
   receive(message: GossipMessage, now: Instant): MergeOutcome | 'invalid' {
-    if ((checkMessage(message) ?? this.#admit(message)) !== undefined) return 'invalid';
+    if (checkMessage(message) !== undefined) return 'invalid';
     // A head that nobody confirmed for so long bars nothing any more: with every process that knew its epoch gone, a store
     // restored from an older backup would otherwise never be believed again.
     const base = this.#headIsFresh(now) ? this.#view : { head: undefined, heard: this.#view.heard };
     const { view, outcome } = applyMessage(base, message);
+    const vouches = outcome === 'advanced' || outcome === 'confirmed';
+    if (this.#admit(message, vouches ? view.head : undefined) !== undefined) return 'invalid';
     if (outcome === 'advanced') {
       this.#view = compactHeard(view, now - this.#expiryMs);
       this.#members = new Map(view.head?.proxies.map((record) => [record.id, record]));
     }
-    if (outcome === 'advanced' || outcome === 'confirmed') this.#confirmedAt = now;
+    if (vouches) this.#confirmedAt = now;
     return outcome;
   }
 

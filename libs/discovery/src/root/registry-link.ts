@@ -308,7 +308,7 @@ export class RegistryLink {
       return this.#badView(error, now);
     }
     const membersUntouched = delta.members.length === 0 && delta.removedMembers.length === 0;
-    if (!membersUntouched || this.#chain !== this.#view) this.#showChain();
+    if (!membersUntouched || delta.statement !== undefined || this.#chain !== this.#view) this.#showChain();
     if (delta.claims.length + delta.removedClaims.length > 0)
       this.#reportClaims(delta.claims, delta.removedClaims, false);
   }

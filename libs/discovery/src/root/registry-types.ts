@@ -1,5 +1,5 @@
 /** Events and effects of RegistryLink: one for one the messages of proto/xylem/registry/v1, as core types. */
-import type { ProxyRecord, Snapshot, Stamp } from '../shared/gossip.ts';
+import type { ProxyRecord, Snapshot, Stamp, Statement } from '../shared/gossip.ts';
 import type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId } from '../shared/ids.ts';
 
 /** A root proxy as the registry knows it. */
@@ -32,6 +32,8 @@ export interface View {
   readonly stamp: Stamp;
   readonly members: readonly Member[];
   readonly claims: readonly MemberClaim[];
+  /** Of the members as of `stamp`; absent where the registry signs nothing. */
+  readonly statement?: Statement;
 }
 
 export interface ViewDelta {
@@ -41,6 +43,8 @@ export interface ViewDelta {
   readonly removedMembers: readonly ProxyId[];
   readonly claims: readonly MemberClaim[];
   readonly removedClaims: readonly ClaimKey[];
+  /** Of the members as of `to`; absent when they are as before and what was signed about them stays good. */
+  readonly statement?: Statement;
 }
 
 export type RegistryRefusal = 'version' | 'duplicate-id' | 'invalid' | 'denied' | 'store-unavailable' | 'shutdown';

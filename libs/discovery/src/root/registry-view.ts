@@ -1,4 +1,4 @@
-import type { Snapshot, Stamp } from '../shared/gossip.ts';
+import type { Snapshot, Stamp, Statement } from '../shared/gossip.ts';
 import { canonicalText, compareStamps, MAX_PROXIES, normalise } from '../shared/gossip-view.ts';
 import type { LeafId, ProxyId } from '../shared/ids.ts';
 import type { ClaimKey, Member, MemberClaim, View, ViewDelta } from './registry-types.ts';
@@ -17,10 +17,13 @@ export class RegistryView {
   readonly #claims = new Map<LeafId, Map<string, MemberClaim>>();
   #claimCount = 0;
   #stamp: Stamp;
+  /** The newest statement about the members, and the stamp it is of: gossip is stamped as it was signed. */
+  #signed: { readonly stamp: Stamp; readonly statement: Statement } | undefined;
 
   /** Throws RangeError when the view is beyond its bounds. */
   constructor(view: View) {
     this.#stamp = view.stamp;
+    this.#sign(view.stamp, view.statement);
     for (const member of view.members) this.#members.set(member.record.id, member);
     for (const claim of view.claims) this.#addClaim(claim);
     this.#checkBounds();
@@ -38,6 +41,8 @@ export class RegistryView {
     for (const key of delta.removedClaims) this.#removeClaim(key);
     for (const claim of delta.claims) this.#addClaim(claim);
     this.#stamp = delta.to;
+    if (delta.members.length + delta.removedMembers.length > 0) this.#signed = undefined;
+    this.#sign(delta.to, delta.statement);
     this.#checkBounds();
     return true;
   }
@@ -70,12 +75,16 @@ export class RegistryView {
   /** The membership alone, as gossip. */
   snapshot(): Snapshot {
     const proxies = normalise([...this.#members.values()].map((member) => member.record));
-    return { kind: 'snapshot', stamp: this.#stamp, proxies };
+    return { kind: 'snapshot', stamp: this.#stamp, proxies, ...this.#signed };
   }
 
-  /** Equal for equal membership, whatever the claims. */
+  /** Equal for equal membership and equal statements about it, whatever the claims. */
   membershipText(): string {
-    return canonicalText(this.snapshot());
+    return `${canonicalText(this.snapshot())}\n${this.#signed?.statement ?? ''}`;
+  }
+
+  #sign(stamp: Stamp, statement: Statement | undefined): void {
+    if (statement !== undefined) this.#signed = { stamp, statement };
   }
 
   #addClaim(claim: MemberClaim): void {

@@ -3,7 +3,7 @@ import { spreadMs } from '../shared/backoff.ts';
 import { Deadlines } from '../shared/deadlines.ts';
 import type { Delta, Snapshot } from '../shared/gossip.ts';
 import { Queue } from '../shared/queue.ts';
-import { compareStamps, deltaBetween, fenceOf, normalise } from '../shared/gossip-view.ts';
+import { canonicalText, compareStamps, deltaBetween, fenceOf, normalise } from '../shared/gossip-view.ts';
 import type { InstanceNonce, LeafId, TunnelId } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import { ClaimRecorder, type RecordOutcome } from './claim-recorder.ts';
@@ -351,12 +351,21 @@ export class RootDiscovery {
 
   #membershipChanged(snapshot: Snapshot, now: Instant): void {
     const before = this.#membership;
-    if (before !== undefined && compareStamps(snapshot.stamp, before.stamp) <= 0) return;
+    const order = before === undefined ? 1 : compareStamps(snapshot.stamp, before.stamp);
+    if (order < 0) return;
     const after: Snapshot = { ...snapshot, proxies: normalise(snapshot.proxies) };
+    if (order === 0) return this.#signedAnew(after);
     this.#membership = after;
     const delta = before === undefined ? undefined : deltaBetween(before, after);
     const small = delta !== undefined && delta.changed.length + delta.removed.length < after.proxies.length;
     for (const tunnel of this.#tunnels.sorted()) this.#sendChange(tunnel, small ? delta : undefined, now);
+  }
+
+  /** The same list, with a statement that verifies for longer: it goes out with the next repetition. */
+  #signedAnew(snapshot: Snapshot): void {
+    const before = this.#membership;
+    if (before === undefined || snapshot.statement === undefined) return;
+    if (canonicalText(before) === canonicalText(snapshot)) this.#membership = snapshot;
   }
 
   #sendChange(tunnel: RootTunnel, delta: Delta | undefined, now: Instant): void {

@@ -172,6 +172,7 @@ export function deltaBetween(from: Snapshot, to: Snapshot): Delta {
     to: to.stamp,
     changed: target.filter((record) => before.get(record.id) !== recordText(record)),
     removed: [...before.keys()].filter((id) => !after.has(id)).sort(),
+    ...(to.statement === undefined ? {} : { statement: to.statement }),
   };
 }
 

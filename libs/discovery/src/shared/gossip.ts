@@ -19,11 +19,18 @@ export interface ProxyRecord {
   readonly generation: number;
 }
 
+/**
+ * What a registry signed about the member list as of a stamp. Opaque to the cores, which only pass it on: `AdmitGossip` says
+ * what it is worth. Absent where nobody signs.
+ */
+export type Statement = string;
+
 /** The exact membership as of `stamp`. */
 export interface Snapshot {
   readonly kind: 'snapshot';
   readonly stamp: Stamp;
   readonly proxies: readonly ProxyRecord[];
+  readonly statement?: Statement;
 }
 
 /** Leads from exactly `from` to exactly `to`; a receiver that is not at `from` has a gap and asks for a snapshot. */
@@ -33,6 +40,8 @@ export interface Delta {
   readonly to: Stamp;
   readonly changed: readonly ProxyRecord[];
   readonly removed: readonly ProxyId[];
+  /** As of `to`. */
+  readonly statement?: Statement;
 }
 
 /** A discovery request: gossip from a root proxy to an agent. May be lost, repeated, delayed, reordered. */
