@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addAuthorityCommands, addJoinCommands } from './authority-commands.ts';
 import { withRootProxy } from './client.ts';
 import { verifyFiles } from './commands/audit.ts';
 import { connectTo, readTarget } from './commands/connect.ts';
@@ -16,6 +17,8 @@ import { StdioDuplex } from './stdio.ts';
 /** Where commands write; tests give their own. */
 export interface Terminal {
   out(text: string): void;
+  /** Explanations, on standard error: what is piped on stays clean. */
+  note(text: string): void;
   readonly color: boolean;
 }
 
@@ -53,6 +56,8 @@ export function createProgram(terminal: Terminal): Command {
       .allowExcessArguments()
       .allowUnknownOption();
   }
+  addJoinCommands(program, terminal);
+  addAuthorityCommands(program, terminal);
   return program;
 }
 

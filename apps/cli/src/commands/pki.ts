@@ -14,8 +14,7 @@ import {
 import type { Identity } from '@xylem/identity';
 import { identityFiles } from '../client.ts';
 import { CommandError, STATUS } from '../exit.ts';
-
-const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+import { readLifetime } from '../lifetime.ts';
 
 /** Makes an authority in a new folder. Refuses a folder that has one. */
 export async function initAuthority(directory: string, domain: string): Promise<string> {
@@ -41,7 +40,7 @@ export interface IssueOptions {
 /** Writes ca.pem, cert.pem and key.pem into a folder of their own. */
 export async function issueCertificate(options: IssueOptions): Promise<string> {
   const identity = readIdentity(options.kind, options.name);
-  const ttlMs = readDuration(options.ttl);
+  const ttlMs = readLifetime(options.ttl);
   const files = identityFiles(options.out);
   if (!options.force && existsSync(files.key)) {
     throw new CommandError(STATUS.failed, `${files.key} exists; choose another --out, or add --force to replace it`);
@@ -82,12 +81,4 @@ function readIdentity(kind: string, name: string): Identity {
     default:
       throw usage(`${JSON.stringify(kind)} is not a kind of identity; use proxy, registry, agent or user`);
   }
-}
-
-/** `90d`, `12h`, `30m`, `45s` in milliseconds. */
-function readDuration(text: string): number {
-  const match = /^(\d{1,6})([smhd])$/.exec(text);
-  const ms = Number(match?.[1]) * (UNITS_MS[match?.[2] ?? ''] ?? Number.NaN);
-  if (Number.isSafeInteger(ms) && ms > 0) return ms;
-  throw new CommandError(STATUS.usage, `${JSON.stringify(text)} is not a lifetime; write for example 90d, 12h or 30m`);
 }
