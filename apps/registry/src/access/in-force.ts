@@ -1,0 +1,145 @@
+import { POLICY_KEY, USERS_PREFIX } from '@xylem/authority';
+import { canonicalPolicy, readPolicy } from '@xylem/identity';
+import { decide, isAdmin } from '@xylem/policy';
+import type { Decision, DialQuestion, Policy } from '@xylem/policy';
+import type { Mirror } from '../authority/mirror.ts';
+import { decodePolicyRecord } from './policy-record.ts';
+import { decodeUser, groupsOf } from './user-record.ts';
+import type { UserRecord } from './user-record.ts';
+
+/** What the store says about who may do what, ready for deciding. Never changes; a newer one replaces it. */
+export interface Rules {
+  /** 0: none was ever set. */
+  readonly version: number;
+  readonly policy: Policy;
+  /** The policy as canonical JSON: what root proxies get, who read it ten times faster than YAML. */
+  readonly canonical: string;
+  /** Groups of users that are kept by the registry, for users in any; by name. */
+  readonly groups: ReadonlyMap<string, readonly string[]>;
+}
+
+export interface InForceHooks {
+  /** The store holds something that is no policy of this version: everything is denied until it is corrected. */
+  readonly onUnreadable: (detail: string) => void;
+  /** Wall clock. */
+  readonly now: () => number;
+}
+
+const NOTHING: Policy = { groups: new Map(), admins: [], rules: [], cutOpenConnections: true };
+const NO_RULES: Rules = { version: 0, policy: NOTHING, canonical: canonicalPolicy(NOTHING), groups: new Map() };
+/** Changes of other records come in hundreds when agents renew; these rules are made at most so often. */
+const SETTLE_MS = 50;
+/** Groups of single sign-on end by themselves. */
+const RECHECK_MS = 15_000;
+
+/**
+ * The policy and the users as this replica's mirror of the store has them: at most a moment old. Decides everything that is
+ * not a login: the admins of AdminService, `policy check`, grants.
+ */
+export class PolicyInForce {
+  readonly #mirror: Mirror;
+  readonly #hooks: InForceHooks;
+  readonly #listeners = new Set<(rules: Rules) => void>();
+  readonly #stop: () => void;
+  #rules = NO_RULES;
+  #policyText: string | undefined;
+  /** Records by their text, so that only changed ones are read. */
+  #users: ReadonlyMap<string, UserRecord> = new Map();
+  #settling: NodeJS.Timeout | undefined;
+  readonly #recheck: NodeJS.Timeout;
+
+  constructor(mirror: Mirror, hooks: InForceHooks) {
+    this.#mirror = mirror;
+    this.#hooks = hooks;
+    this.#stop = mirror.onChange(() => {
+      this.#settling ??= setTimeout(() => this.#refresh(), SETTLE_MS);
+    });
+    this.#recheck = setInterval(() => this.#refresh(), RECHECK_MS);
+    this.#refresh();
+  }
+
+  get rules(): Rules {
+    return this.#rules;
+  }
+
+  /** The groups of a user besides those of the policy. */
+  groupsOf(user: string): readonly string[] {
+    return this.#rules.groups.get(user) ?? [];
+  }
+
+  /**
+   * The one answer that everybody gets.
+   *
+   * @param extra Groups that a single sign-on would bring; for trying out only.
+   */
+  decide(question: Omit<DialQuestion, 'groups'>, extra: readonly string[] = []): Decision {
+    const kept = question.user === undefined ? [] : this.groupsOf(question.user);
+    return decide(this.#rules.policy, { ...question, groups: [...kept, ...extra] });
+  }
+
+  isAdmin(user: string): boolean {
+    return isAdmin(this.#rules.policy, user, this.groupsOf(user));
+  }
+
+  /** Called after each change; returns the way to stop. */
+  onChange(listener: (rules: Rules) => void): () => void {
+    const entry = (rules: Rules): void => listener(rules);
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#stop();
+    clearTimeout(this.#settling);
+    clearInterval(this.#recheck);
+    this.#listeners.clear();
+  }
+
+  #refresh(): void {
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
+    const policy = this.#policy();
+    const groups = this.#groups();
+    if (policy === undefined && sameGroups(groups, this.#rules.groups)) return;
+    this.#rules = { ...(policy ?? this.#rules), groups };
+    for (const listener of [...this.#listeners]) listener(this.#rules);
+  }
+
+  /** undefined: as before. */
+  #policy(): Omit<Rules, 'groups'> | undefined {
+    const text = this.#mirror.get(POLICY_KEY);
+    if (text === this.#policyText) return undefined;
+    this.#policyText = text;
+    if (text === undefined) return NO_RULES;
+    const record = decodePolicyRecord(text);
+    const outcome = record === undefined ? undefined : readPolicy(record.yaml);
+    if (record !== undefined && outcome?.ok === true) {
+      const { policy } = outcome;
+      return { version: record.version, policy, canonical: canonicalPolicy(policy) };
+    }
+    this.#hooks.onUnreadable(`${POLICY_KEY} holds no policy of this version; all is denied; set the policy again`);
+    return { ...NO_RULES, version: record?.version ?? 0 };
+  }
+
+  #groups(): ReadonlyMap<string, readonly string[]> {
+    const users = new Map<string, UserRecord>();
+    for (const text of this.#mirror.under(USERS_PREFIX)) {
+      const record = this.#users.get(text) ?? decodeUser(text);
+      if (record !== undefined) users.set(text, record);
+    }
+    this.#users = users;
+    const nowMs = this.#hooks.now();
+    const groups = new Map<string, readonly string[]>();
+    for (const record of users.values()) {
+      const own = groupsOf(record, nowMs);
+      if (own.length > 0) groups.set(record.name, own);
+    }
+    return groups;
+  }
+}
+
+function sameGroups(a: ReadonlyMap<string, readonly string[]>, b: ReadonlyMap<string, readonly string[]>): boolean {
+  if (a.size !== b.size) return false;
+  return [...a].every(([user, groups]) => b.get(user)?.join('\n') === groups.join('\n'));
+}
