@@ -1,35 +1,23 @@
-import { readFileSync } from 'node:fs';
 import { openAudit } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
-import type { EtcdOptions } from '@xylem/etcd';
-import { startEtcdServer } from '@xylem/etcd-server';
-import type { EtcdServer } from '@xylem/etcd-server';
-import { createServer } from '@xylem/grpc';
-import type { ServerFault, TlsSource } from '@xylem/grpc';
-import { StatementSigner } from '@xylem/identity';
-import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
+import type { TlsSource } from '@xylem/grpc';
 import type { RegistryConfig, RegistryStatus } from '@xylem/membership';
 import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
 import { auditHooks, EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
-import { authoriseProxies } from './authorise.ts';
-import type { Authorise } from './authorise.ts';
 import type { AuthorityPlane } from './authority/plane.ts';
-import { openPlane, serveEnrolment } from './authority/open.ts';
 import type { RegistrySettings } from './config.ts';
-import { openExternalCredentials } from './credentials.ts';
-import { sessionHandler } from './handlers/session.ts';
-import { Attestor, attestAnew } from './attestor.ts';
 import { Observer } from './observer.ts';
-import { newBoot, Replica } from './replica.ts';
+import { assemble } from './parts.ts';
+import type { Parts } from './parts.ts';
+import { openStore } from './store-access.ts';
 import { SOFTWARE_VERSION } from './version.ts';
 
 /** What a test may put in place of the real thing. */
 export interface Ports {
   readonly tls?: TlsSource;
   readonly telemetry?: Telemetry;
-  readonly authorise?: Authorise;
   readonly audit?: AuditLog;
   /** Settings of the core that have no key in the configuration. */
   readonly core?: Partial<RegistryConfig>;
@@ -53,12 +41,12 @@ export interface RunningRegistry extends RunningService {
 
 type Closer = () => Promise<void> | void;
 
-/** A view of 100,000 claims fits, the most there may be; root proxies read as much. */
-const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
-const QUEUE_LIMIT_BYTES = 20 * 1024 * 1024;
 const CLOSE_LIMIT_MS = 1_000;
 
-/** Starts one registry replica. An unreachable store does not fail it: it keeps trying and is ready when the store answers. */
+/**
+ * Starts one registry replica. An unreachable store does not fail one with certificates from elsewhere: it keeps trying and is ready
+ * when the store answers. One with an authority of its own waits for the store, because that says who the authority is.
+ */
 export async function start(settings: RegistrySettings, ports: Ports = {}): Promise<RunningRegistry> {
   const telemetry = ports.telemetry ?? openTelemetry(settings);
   const observer = new Observer(telemetry);
@@ -66,50 +54,18 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
   try {
     const audit = ports.audit ?? (await openOwnAudit(settings, telemetry));
     closers.push(() => audit.close());
-    const embedded = await openEmbedded(settings);
-    if (embedded !== undefined) closers.unshift(() => embedded.close());
-    const store = storeOf(settings, embedded);
-    const external = ports.tls ?? (await openExternal(settings, telemetry, closers));
-    const plane = external === undefined ? await openPlane(settings, store, audit, telemetry) : undefined;
-    if (plane !== undefined) closers.unshift(() => plane.close());
-    const tls = external ?? plane?.tls;
-    if (tls === undefined) throw new Error('bug in registry: neither certificates from elsewhere nor an authority');
-    const signer = new StatementSigner({ domain: settings.domain, current: () => tls.current() });
-    const attestor = new Attestor(signer, (detail) => telemetry.log.error(EVENT.statementFailed, { detail }));
-    const replica = new Replica({
-      ...store,
-      ...observer.hooks,
-      config: coreConfig(settings, embedded, ports),
-      attest: (stamp, members) => attestor.attest(stamp, members),
-    });
-    closers.unshift(() => replica.kill());
-    closers.unshift(attestAnew(attestor, replica, tls));
-    const server = createServer({
-      tls,
-      services: [sessionHandler(replica, ports.authorise ?? authoriseProxies(settings.domain))],
-      maxMessageBytes: MAX_MESSAGE_BYTES,
-      queueLimitBytes: QUEUE_LIMIT_BYTES,
-      onError: (fault) => logFault(telemetry, fault),
-    });
-    closers.unshift(() => server.close(0));
-    const enrolPort = plane === undefined ? 0 : await serveEnrolment(settings, plane, replica, telemetry, closers);
-    const ready = (): readonly string[] => (replica.status().ready ? [] : [replica.status().why]);
-    const ops = await serveOps({ listen: settings.ops.listen, ready, metrics: () => telemetry.metrics.render() });
-    closers.unshift(() => ops.close());
-    const port = await server.listen(settings.listen);
+    const store = await openStore(settings);
+    closers.unshift(() => store.close());
+    const { tls, core } = ports;
+    const parts = await assemble({ settings, telemetry, observer, audit, store, tls, core, closers });
+    const { replica, server, plane } = parts;
+    const opened = await open(parts, settings, telemetry, closers);
     observer.attach(replica, server);
-    telemetry.log.info(EVENT.serviceStarted, {
-      port,
-      opsPort: ops.port,
-      enrolPort,
-      store: storeName(settings, embedded),
-    });
+    telemetry.log.info(EVENT.serviceStarted, { ...opened, store: store.name });
     return {
-      port,
-      opsPort: ops.port,
-      enrolPort,
+      ...opened,
       authority: plane,
-      storeEndpoints: endpointsOf(settings, embedded),
+      storeEndpoints: store.client.endpoints,
       status: () => replica.status(),
       ready: () => observer.whenReady(),
       async stop() {
@@ -131,6 +87,21 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
   }
 }
 
+/** Listens everywhere; answers with the real ports. */
+async function open(
+  { replica, server, plane, enrolment }: Parts,
+  { listen, enrol, ops: { listen: opsListen } }: RegistrySettings,
+  telemetry: Telemetry,
+  closers: Closer[],
+): Promise<Pick<RunningRegistry, 'port' | 'opsPort' | 'enrolPort'>> {
+  const enrolPort = (await enrolment?.listen(enrol.listen)) ?? 0;
+  await plane?.start(enrolPort);
+  const ready = (): readonly string[] => (replica.status().ready ? [] : [replica.status().why]);
+  const ops = await serveOps({ listen: opsListen, ready, metrics: () => telemetry.metrics.render() });
+  closers.unshift(() => ops.close());
+  return { port: await server.listen(listen), opsPort: ops.port, enrolPort };
+}
+
 async function closeAll(closers: readonly Closer[]): Promise<void> {
   for (const close of closers) await close();
 }
@@ -145,70 +116,10 @@ function openTelemetry(settings: RegistrySettings): Telemetry {
   });
 }
 
-async function openExternal(
-  settings: RegistrySettings,
-  telemetry: Telemetry,
-  closers: Closer[],
-): Promise<TlsSource | undefined> {
-  const credentials = await openExternalCredentials(settings, telemetry);
-  if (credentials !== undefined) closers.push(() => credentials.close());
-  return credentials;
-}
-
 async function openOwnAudit({ id, audit }: RegistrySettings, telemetry: Telemetry): Promise<AuditLog> {
   try {
     return await openAudit({ file: audit.file, service: 'registry', instance: id, ...auditHooks(telemetry) });
   } catch (error) {
     throw new OperatingError(`audit.file: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
-}
-
-async function openEmbedded(settings: RegistrySettings): Promise<EtcdServer | undefined> {
-  if (settings.store.kind !== 'embedded') return undefined;
-  return startEtcdServer({ dataDir: settings.store.dataDir, listen: settings.store.listen, name: settings.id });
-}
-
-function endpointsOf(settings: RegistrySettings, embedded: EtcdServer | undefined): readonly string[] {
-  if (embedded !== undefined) return [embedded.endpoint];
-  return settings.store.kind === 'etcd' ? settings.store.endpoints : [];
-}
-
-function storeName(settings: RegistrySettings, embedded: EtcdServer | undefined): string {
-  return endpointsOf(settings, embedded).join(', ');
-}
-
-function storeOf(settings: RegistrySettings, embedded: EtcdServer | undefined): Pick<EtcdOptions, 'endpoints' | 'tls'> {
-  const endpoints = endpointsOf(settings, embedded);
-  const files = settings.store.kind === 'etcd' ? settings.store.tls : undefined;
-  if (files === undefined) return { endpoints };
-  const { cert, key } = files;
-  const pem = (path: string): string => readFileSync(path, 'utf8');
-  return {
-    endpoints,
-    tls: {
-      ca: pem(files.ca),
-      ...(cert === undefined ? {} : { cert: pem(cert) }),
-      ...(key === undefined ? {} : { key: pem(key) }),
-    },
-  };
-}
-
-function coreConfig(settings: RegistrySettings, embedded: EtcdServer | undefined, ports: Ports): RegistryConfig {
-  const { id, leaseTtlMs, heartbeatIntervalMs } = settings;
-  return {
-    ...DEFAULT_REGISTRY_CONFIG,
-    registry: id,
-    boot: newBoot(),
-    storeName: storeName(settings, embedded),
-    leaseTtlMs,
-    heartbeatIntervalMs,
-    sessionTimeoutMs: 3 * heartbeatIntervalMs,
-    ...ports.core,
-  };
-}
-
-function logFault(telemetry: Telemetry, fault: ServerFault): void {
-  const detail = fault.cause instanceof Error ? fault.cause.message : String(fault.cause);
-  if (fault.kind === 'handler') telemetry.log.error(EVENT.internalError, { where: fault.where, error: fault.cause });
-  else telemetry.log.warn(EVENT.handshakeFailed, { where: fault.where, detail });
 }

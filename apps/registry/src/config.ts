@@ -38,7 +38,7 @@ const embedded = z.strictObject({
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
-const schema = z.strictObject({
+const keys = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9100' }),
   id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
   listen: listenAddress('0.0.0.0:7100')
@@ -76,6 +76,12 @@ const schema = z.strictObject({
     .default(10_000)
     .describe('records of a root proxy that was lost lapse after this'),
   heartbeatIntervalMs: durationMs({ min: 100, max: 60_000 }).default(2_500).describe('how often root proxies report'),
+});
+
+/** PEM files: certificates from elsewhere. An identity: joined another registry. Neither: the first registry of its domain. */
+const schema = keys.refine(({ tls, identity }) => tls === undefined || identity === undefined, {
+  path: ['identity'],
+  error: 'is given together with tls, and only one of them can be used; remove one',
 });
 
 export type RegistrySettings = z.output<typeof schema>;

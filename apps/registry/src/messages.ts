@@ -36,9 +36,16 @@ export function requestFromWire(message: registry.SessionRequest): SessionReques
   }
 }
 
-/** @param statement What is signed about the members that a view or delta leads to; empty for none. */
-export function replyToWire(reply: SessionReply, statement: string): registry.SessionResponse {
-  return { kind: kindOf(reply, statement) };
+/** What the shell adds to the core's messages. */
+export interface Additions {
+  /** What is signed about the members that a view or delta leads to; empty for none. */
+  readonly statement: string;
+  /** Where enrolment is; 0 for nowhere. */
+  readonly enrolPort: number;
+}
+
+export function replyToWire(reply: SessionReply, additions: Additions): registry.SessionResponse {
+  return { kind: kindOf(reply, additions) };
 }
 
 const REFUSALS: Readonly<Record<RefusalCode, registry.RefusalCode>> = {
@@ -62,10 +69,13 @@ const RELEASES = {
   unavailable: registry.ReleaseCode.RELEASE_CODE_UNAVAILABLE,
 } as const;
 
-function kindOf(reply: SessionReply, statement: string): NonNullable<registry.SessionResponse['kind']> {
+function kindOf(
+  reply: SessionReply,
+  { statement, enrolPort }: Additions,
+): NonNullable<registry.SessionResponse['kind']> {
   switch (reply.type) {
     case 'welcome':
-      return { $case: 'welcome', value: { ...reply, enrolPort: 0 } };
+      return { $case: 'welcome', value: { ...reply, enrolPort } };
     case 'refused':
       return { $case: 'refused', value: { code: REFUSALS[reply.code], detail: reply.detail } };
     case 'heartbeatAck':

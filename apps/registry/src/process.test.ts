@@ -92,6 +92,8 @@ test(
       'etcd:2379',
       '--lease-ttl-ms',
       '5',
+      '--tls-cert',
+      '/nowhere/cert.pem',
     ]);
     const { code, stdout, stderr } = await registry.ended;
     assert.deepEqual([code, stdout], [2, '']);

@@ -1,12 +1,8 @@
 import type { AuditLog } from '@xylem/audit';
-import { parseHostPort } from '@xylem/service';
 import { EVENT, METRIC } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import { authorityDirOf, dataDirOf } from '../config.ts';
 import type { RegistrySettings } from '../config.ts';
-import { openEnrolment } from '../enrolment/open.ts';
-import type { Replica } from '../replica.ts';
-import { plainAddress } from './addresses.ts';
 import { adminDirectoryOf } from './own-identity.ts';
 import { AuthorityPlane } from './plane.ts';
 import type { PlaneNews, PlaneOptions } from './plane.ts';
@@ -36,33 +32,10 @@ export async function openPlane(
   return plane;
 }
 
-/** Listens for who joins, and lets the authority begin its work. Answers with the port. */
-export async function serveEnrolment(
-  settings: RegistrySettings,
-  plane: AuthorityPlane,
-  replica: Replica,
-  telemetry: Telemetry,
-  closers: (() => Promise<void> | void)[],
-): Promise<number> {
-  const isRelay = (address: string): boolean =>
-    replica.status().sessions.some((session) => hostOf(session.address) === address);
-  const listener = openEnrolment({ domain: settings.domain, plane, routes: [], isRelay, telemetry });
-  closers.unshift(() => listener.close());
-  const port = await listener.listen(settings.enrol.listen);
-  await plane.start(port);
-  return port;
-}
-
-function hostOf(address: string): string {
-  return plainAddress(parseHostPort(address)?.host ?? '');
-}
-
 function logNews({ log }: Telemetry, news: PlaneNews): void {
   switch (news.kind) {
     case 'store-awaited':
       return log.error(EVENT.storeUnreachable, { detail: news.detail, remedy: 'start the store' });
-    case 'watch-lost':
-      return log.info(EVENT.watchRestarted, { detail: news.detail });
     case 'renewed':
       return log.info(EVENT.authorityRenewed, { notAfter: new Date(news.notAfterMs).toISOString() });
     case 'trust-changed':

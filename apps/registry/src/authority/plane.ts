@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditLog } from '@xylem/audit';
 import { TRUST_KEY, decodeTrust } from '@xylem/authority';
 import type { TrustRecord } from '@xylem/authority';
-import type { EtcdOptions } from '@xylem/etcd';
 import type { TlsSource } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import { settleTrust } from './bootstrap.ts';
@@ -11,7 +10,7 @@ import { Keyring } from './keyring.ts';
 import type { AskHolder } from './keyring.ts';
 import { OwnIdentity } from './own-identity.ts';
 import { Tokens } from './tokens.ts';
-import { openAuthorityStore, StoreDownError } from './store.ts';
+import { StoreDownError } from './store.ts';
 import type { AuthorityStore } from './store.ts';
 
 export interface PlaneOptions {
@@ -22,7 +21,7 @@ export interface PlaneOptions {
   readonly adminDirectory: string;
   readonly certificateTtlMs: number;
   readonly userTtlMs: number;
-  readonly store: Pick<EtcdOptions, 'endpoints' | 'tls'>;
+  readonly store: AuthorityStore;
   readonly audit: AuditLog;
   /** undefined: this replica did not join. */
   readonly askHolder: AskHolder | undefined;
@@ -32,7 +31,6 @@ export interface PlaneOptions {
 /** What is worth a log line; `detail` is one line without secrets. */
 export type PlaneNews =
   | { readonly kind: 'store-awaited'; readonly detail: string }
-  | { readonly kind: 'watch-lost'; readonly detail: string }
   | { readonly kind: 'renewed'; readonly notAfterMs: number }
   | { readonly kind: 'trust-changed'; readonly phase: string; readonly generation: number }
   | { readonly kind: 'tending-failed'; readonly detail: string };
@@ -58,8 +56,8 @@ export class AuthorityPlane {
   #trustText = '';
   #closed = false;
 
-  private constructor(options: PlaneOptions, store: AuthorityStore, keyring: Keyring, own: OwnIdentity) {
-    const { domain, audit, certificateTtlMs, userTtlMs } = options;
+  private constructor(options: PlaneOptions, keyring: Keyring, own: OwnIdentity) {
+    const { domain, store, audit, certificateTtlMs, userTtlMs } = options;
     this.#options = options;
     this.store = store;
     this.keyring = keyring;
@@ -74,28 +72,22 @@ export class AuthorityPlane {
    * store does not answer for a minute; with a KeyFileError when the folder cannot be used.
    */
   static async open(options: PlaneOptions): Promise<AuthorityPlane> {
-    const store = openAuthorityStore(options.store, (detail) => options.onNews({ kind: 'watch-lost', detail }));
-    try {
-      const trust = await awaitTrust(store, options);
-      const { directory, domain, registry, adminDirectory, askHolder, certificateTtlMs, userTtlMs } = options;
-      const keyring = await Keyring.open({ directory, domain, trust, askHolder });
-      let plane: AuthorityPlane | undefined;
-      const own = await OwnIdentity.open({
-        domain,
-        registry,
-        adminDirectory,
-        keyring,
-        certificateTtlMs,
-        userTtlMs,
-        enrolPort: () => plane?.enrolPort ?? 0,
-        now: () => Date.now(),
-      });
-      plane = new AuthorityPlane(options, store, keyring, own);
-      return plane;
-    } catch (error) {
-      store.close();
-      throw error;
-    }
+    const trust = await awaitTrust(options);
+    const { directory, domain, registry, adminDirectory, askHolder, certificateTtlMs, userTtlMs } = options;
+    const keyring = await Keyring.open({ directory, domain, trust, askHolder });
+    let plane: AuthorityPlane | undefined;
+    const own = await OwnIdentity.open({
+      domain,
+      registry,
+      adminDirectory,
+      keyring,
+      certificateTtlMs,
+      userTtlMs,
+      enrolPort: () => plane?.enrolPort ?? 0,
+      now: () => Date.now(),
+    });
+    plane = new AuthorityPlane(options, keyring, own);
+    return plane;
   }
 
   /** Own certificates, renewed before they end. */
@@ -118,11 +110,11 @@ export class AuthorityPlane {
     return this.#enrolPort;
   }
 
-  /** Begins to follow the store and to renew. Resolves when the administrator's credentials are there. */
+  /** Begins to follow the store's mirror and to renew. Resolves when the administrator's credentials are there. */
   async start(enrolPort: number): Promise<void> {
     this.#enrolPort = enrolPort;
     this.store.mirror.onChange(() => this.#storeChanged());
-    this.store.mirror.start();
+    this.#storeChanged();
     await this.#own.tend(false);
     this.#tend(false);
   }
@@ -138,7 +130,6 @@ export class AuthorityPlane {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    this.store.close();
     await this.#tending;
   }
 
@@ -203,11 +194,11 @@ export class AuthorityPlane {
   }
 }
 
-async function awaitTrust(store: AuthorityStore, options: PlaneOptions): Promise<TrustRecord> {
+async function awaitTrust(options: PlaneOptions): Promise<TrustRecord> {
   const deadline = performance.now() + STORE_WAIT_MS;
   for (let told = false; ; told = true) {
     try {
-      return await settleTrust(store, options.directory, options.domain);
+      return await settleTrust(options.store, options.directory, options.domain);
     } catch (error) {
       if (!(error instanceof StoreDownError)) throw error;
       if (performance.now() > deadline) {

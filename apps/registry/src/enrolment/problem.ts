@@ -29,6 +29,7 @@ const STATUS: Readonly<Record<AuthorityCode, number>> = {
   revoked: 403,
   'name-taken': 409,
   generation: 409,
+  behind: 409,
   unavailable: 503,
 };
 

@@ -1,23 +1,30 @@
 import { status as Status } from '@grpc/grpc-js';
 import { handleStream } from '@xylem/grpc';
 import type { MessageStream, MethodBinding } from '@xylem/grpc';
-import type { CloseReason } from '@xylem/membership';
+import type { CloseReason, SessionReply } from '@xylem/membership';
 import { RegistryService } from '@xylem/wire';
 import type { registry } from '@xylem/wire';
-import type { Authorise } from '../authorise.ts';
+import type { Guard } from '../authorise.ts';
 import { replyToWire, requestFromWire } from '../messages.ts';
 import type { Replica, SessionPort } from '../replica.ts';
+import type { SecurityHub } from '../security/hub.ts';
 
 type SessionStream = MessageStream<registry.SessionResponse, registry.SessionRequest>;
 
+export interface SessionParts {
+  readonly replica: Replica;
+  readonly guard: Guard;
+  readonly hub: SecurityHub;
+  /** Told in the welcome; 0 for none. */
+  readonly enrolPort: () => number;
+}
+
 /** RegistryService.Session: one stream of one root proxy, handed to the replica message by message. */
-export function sessionHandler(replica: Replica, authorise: Authorise): MethodBinding {
+export function sessionHandler(parts: SessionParts): MethodBinding {
+  const { replica, guard } = parts;
   return handleStream(RegistryService.session, async (stream) => {
-    const session = replica.open(
-      authorise(stream.peer),
-      stream.peer.address,
-      portOf(stream, () => replica.flowing(session)),
-    );
+    const port = new StreamPort(stream, parts, () => replica.flowing(session));
+    const session = replica.open(guard.session(stream.peer), stream.peer.address, port);
     try {
       for await (const message of stream) {
         const request = requestFromWire(message);
@@ -25,27 +32,52 @@ export function sessionHandler(replica: Replica, authorise: Authorise): MethodBi
         if (request !== undefined) replica.received(session, request);
       }
     } finally {
+      port.ended();
       replica.closed(session);
     }
   });
 }
 
-function portOf(stream: SessionStream, onFlowing: () => void): SessionPort {
-  let stalled = false;
-  return {
-    send(message, statement) {
-      const flowing = stream.send(replyToWire(message, statement));
-      if (!flowing && !stalled) {
-        stalled = true;
-        void stream.drained().then(() => {
-          stalled = false;
-          onFlowing();
-        });
-      }
-      return flowing;
-    },
-    close: (reason, detail) => close(stream, reason, detail),
-  };
+/** What the replica says goes out as it comes; once it has said welcome, so does what the hub says. */
+class StreamPort implements SessionPort {
+  readonly #stream: SessionStream;
+  readonly #parts: SessionParts;
+  readonly #onFlowing: () => void;
+  #stalled = false;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(stream: SessionStream, parts: SessionParts, onFlowing: () => void) {
+    this.#stream = stream;
+    this.#parts = parts;
+    this.#onFlowing = onFlowing;
+  }
+
+  send(message: SessionReply, statement: string): boolean {
+    const { hub, enrolPort } = this.#parts;
+    const flowing = this.#stream.send(replyToWire(message, { statement, enrolPort: enrolPort() }));
+    if (message.type === 'welcome') {
+      this.#unsubscribe ??= hub.subscribe((security) => {
+        this.#stream.send({ kind: { $case: 'security', value: security } });
+      });
+    }
+    if (!flowing && !this.#stalled) {
+      this.#stalled = true;
+      void this.#stream.drained().then(() => {
+        this.#stalled = false;
+        this.#onFlowing();
+      });
+    }
+    return flowing;
+  }
+
+  close(reason: CloseReason, detail: string): void {
+    this.ended();
+    close(this.#stream, reason, detail);
+  }
+
+  ended(): void {
+    this.#unsubscribe?.();
+  }
 }
 
 /** A status may overtake messages, so a stream whose last message says why ends with OK. */

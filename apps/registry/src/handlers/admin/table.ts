@@ -1,0 +1,33 @@
+import type { AuditLog } from '@xylem/audit';
+import type { MethodBinding } from '@xylem/grpc';
+import type { Guard } from '../../authorise.ts';
+import { Identities } from '../../authority/identities.ts';
+import type { AuthorityPlane } from '../../authority/plane.ts';
+import { Rotation } from '../../authority/rotation.ts';
+import type { AuthorityStore } from '../../authority/store.ts';
+import { authorityMethods } from './authority.ts';
+import { identityMethods } from './identities.ts';
+import { tokenMethods } from './tokens.ts';
+
+export interface AdminParts {
+  readonly domain: string;
+  readonly guard: Guard;
+  readonly store: AuthorityStore;
+  readonly audit: AuditLog;
+  /** undefined: certificates come from elsewhere, so there are no tokens and no rotation; those methods are UNIMPLEMENTED. */
+  readonly plane: AuthorityPlane | undefined;
+  /** Longest life of any certificate. */
+  readonly longestTtlMs: number;
+}
+
+/** Every method of AdminService that this registry serves. */
+export function adminMethods(parts: AdminParts): readonly MethodBinding[] {
+  const { domain, guard, store, audit, plane, longestTtlMs } = parts;
+  const now = (): number => Date.now();
+  const identities = new Identities({ domain, store, audit, longestTtlMs, now });
+  const methods = [...identityMethods(guard, identities)];
+  if (plane === undefined) return methods;
+  const { tokens, keyring } = plane;
+  const rotation = new Rotation({ store, keyring, identities, audit, now });
+  return [...methods, ...tokenMethods(guard, tokens), ...authorityMethods(guard, domain, rotation)];
+}
