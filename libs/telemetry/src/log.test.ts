@@ -38,7 +38,7 @@ describe('log', () => {
     });
   });
 
-  it('stays one line of harmless text whatever a field holds', () => {
+  it('A24: stays one line of harmless text whatever a field holds', () => {
     const { log, lines } = capture();
     const nasty = fc.oneof(
       fc.string({ unit: 'binary' }),

@@ -62,7 +62,7 @@ describe('metrics', () => {
     assert.deepEqual(await lines(metrics, 'xylem_ping_seconds_count'), ['xylem_ping_seconds_count 1']);
   });
 
-  it('counts label values past the bound together under other', async () => {
+  it('A28: counts label values past the bound together under other', async () => {
     const metrics = made();
     for (let i = 0; i < 10 * SERIES_LIMIT; i += 1) metrics.counter(METRIC.balancerHits, { proxy: `p${i}` }).add();
     metrics.observe(METRIC.poolEntries, () =>

@@ -79,7 +79,7 @@ const malformed: readonly (readonly [string, string])[] = [
 ];
 
 for (const [what, head] of malformed) {
-  test(`answers 400 and closes, without a dial, on ${what}`, async () => {
+  test(`A18: answers 400 and closes, without a dial, on ${what}`, async () => {
     const client = await RawClient.connect(port);
     client.say(`${head}${good}`);
     const heard = await client.closes();
@@ -142,14 +142,14 @@ test('takes a request that arrives byte by byte', async () => {
   assert.equal((await next).authority.node, 'web');
 });
 
-test('closes a client that does not finish its request in time', async () => {
+test('A13: closes a client that does not finish its request in time', async () => {
   const client = await RawClient.connect(port);
   client.say('CONNECT web.berlin:80 HTTP/1.1\r\n');
   assert.equal(await client.closes(), '');
   assert.deepEqual(refusals, ['deadline']);
 });
 
-test('closes a silent client in time, and one that stalls in its TLS handshake', async () => {
+test('A13: closes a silent client in time, and one that stalls in its TLS handshake', async () => {
   const silent = await RawClient.connect(port);
   const stalled = await RawClient.connect(port);
   stalled.say('\x16\x03\x01');
@@ -157,7 +157,7 @@ test('closes a silent client in time, and one that stalls in its TLS handshake',
   assert.equal(await stalled.closes(), '');
 });
 
-test('bounds the clients that wait, and serves again when they have gone', async () => {
+test('A13: bounds the clients that wait, and serves again when they have gone', async () => {
   const waiting = await Promise.all(Array.from({ length: 9 }, () => RawClient.connect(port)));
   await Promise.any(waiting.map((client) => client.closes()));
   assert.ok(refusals.includes('limit'));
@@ -227,7 +227,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   });
 }
 
-test('refuses a certificate of another authority instead of taking the client as anonymous', async () => {
+test('A1: refuses a certificate of another authority instead of taking the client as anonymous', async () => {
   const others = await Credentials.create();
   const { cert, key } = await others.material({ kind: 'user', user: 'ada' });
   const socket = tlsConnect({

@@ -35,7 +35,7 @@ test('every method of every service has a role', () => {
 for (const method of METHODS) {
   for (const caller of CALLERS) {
     const allowed = ROLE_OF_METHOD[method] === caller.kind;
-    test(`${allowed ? 'lets' : 'keeps'} ${caller.kind} ${allowed ? 'call' : 'from'} ${method}`, () => {
+    test(`A3: ${allowed ? 'lets' : 'keeps'} ${caller.kind} ${allowed ? 'call' : 'from'} ${method}`, () => {
       const call = () => authorise(method, peer(identityUri(caller, DOMAIN)), DOMAIN);
       if (allowed) assert.deepEqual(call(), caller);
       else assert.throws(call, denied);
@@ -50,7 +50,7 @@ for (const [what, uris] of [
   ['an escaped name', [`spiffe://${DOMAIN}/user/ada%2f..`]],
   ['upper case', [`spiffe://${DOMAIN}/USER/ada`]],
 ] as const) {
-  test(`denies a certificate with ${what}`, () => {
+  test(`A1: denies a certificate with ${what}`, () => {
     assert.throws(() => authorise('/xylem.access.v1.AccessService/Dial', peer(...uris), DOMAIN), denied);
   });
 }

@@ -36,7 +36,7 @@ for (const [what, bytes, cause] of [
   });
 }
 
-test('refuses a client without a certificate, one of another authority, and one that is too slow to attach', async () => {
+test('A1: refuses a client without a certificate, one of another authority, and one that is too slow to attach', async () => {
   const others = await Credentials.create();
   const stranger = await others.material({ kind: 'agent', leaf: 'berlin', agent: 'a1' });
   const { ca } = world.credentials.authority;

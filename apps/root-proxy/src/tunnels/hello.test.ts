@@ -82,7 +82,7 @@ const refused: readonly (readonly [string, Partial<wire.AgentHello>, carry.Reaso
 ];
 
 for (const [what, changes, reason, detail] of refused) {
-  test(`refuses a hello with ${what}`, () => {
+  test(`A2: refuses a hello with ${what}`, () => {
     const check = checkHello(hello(changes), IDENTITY, 'p1');
     assert.ok(!check.ok);
     assert.equal(check.refusal.reason, reason);
