@@ -113,6 +113,8 @@ export interface PutUserRequest {
   disabled: boolean;
   /** False: fail with ALREADY_EXISTS when the user is there. */
   replace: boolean;
+  /** With `replace`: leave the groups as they are. */
+  keepGroups: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -127,6 +129,10 @@ export interface User {
   groups: string[];
   hasPassword: boolean;
   disabled: boolean;
+  /** Groups that the last single sign-on brought along and that still hold. */
+  externalGroups: string[];
+  /** The OpenID provider that answers for the user; empty for none. */
+  issuer: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -150,6 +156,8 @@ export interface RemoveUserResponse {
 }
 
 export interface GetPolicyRequest {
+  /** 0: the one in force. Earlier ones are kept for a while: ListPolicies. */
+  version: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -165,13 +173,35 @@ export interface GetPolicyResponse {
 export interface SetPolicyRequest {
   yaml: string;
   expectedVersion: bigint;
+  /** Only say what would be said; nothing is set. */
+  checkOnly: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface SetPolicyResponse {
+  /** 0: nothing was set. */
   version: bigint;
   /** What is odd but allowed, e.g. a rule that can never match. */
   warnings: string[];
+  /** Every problem of the text with its place; nothing was set when there is one. */
+  problems: string[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ListPoliciesRequest {
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface PolicyVersion {
+  version: bigint;
+  setBy: string;
+  setAtMs: bigint;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ListPoliciesResponse {
+  /** The newest first. */
+  versions: PolicyVersion[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -924,7 +954,7 @@ export const RemoveTokenResponse: MessageFns<RemoveTokenResponse> = {
 };
 
 function createBasePutUserRequest(): PutUserRequest {
-  return { name: "", groups: [], password: "", disabled: false, replace: false, _unknownFields: {} };
+  return { name: "", groups: [], password: "", disabled: false, replace: false, keepGroups: false, _unknownFields: {} };
 }
 
 export const PutUserRequest: MessageFns<PutUserRequest> = {
@@ -943,6 +973,9 @@ export const PutUserRequest: MessageFns<PutUserRequest> = {
     }
     if (message.replace !== false) {
       writer.uint32(40).bool(message.replace);
+    }
+    if (message.keepGroups !== false) {
+      writer.uint32(48).bool(message.keepGroups);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1008,6 +1041,14 @@ export const PutUserRequest: MessageFns<PutUserRequest> = {
             message.replace = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.keepGroups = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1038,6 +1079,7 @@ export const PutUserRequest: MessageFns<PutUserRequest> = {
     message.password = object.password ?? "";
     message.disabled = object.disabled ?? false;
     message.replace = object.replace ?? false;
+    message.keepGroups = object.keepGroups ?? false;
     return message;
   },
 };
@@ -1114,7 +1156,15 @@ export const PutUserResponse: MessageFns<PutUserResponse> = {
 };
 
 function createBaseUser(): User {
-  return { name: "", groups: [], hasPassword: false, disabled: false, _unknownFields: {} };
+  return {
+    name: "",
+    groups: [],
+    hasPassword: false,
+    disabled: false,
+    externalGroups: [],
+    issuer: "",
+    _unknownFields: {},
+  };
 }
 
 export const User: MessageFns<User> = {
@@ -1130,6 +1180,12 @@ export const User: MessageFns<User> = {
     }
     if (message.disabled !== false) {
       writer.uint32(32).bool(message.disabled);
+    }
+    for (const v of message.externalGroups) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.issuer !== "") {
+      writer.uint32(50).string(message.issuer);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1187,6 +1243,22 @@ export const User: MessageFns<User> = {
             message.disabled = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.externalGroups.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1216,6 +1288,8 @@ export const User: MessageFns<User> = {
     message.groups = object.groups?.map((e) => e) || [];
     message.hasPassword = object.hasPassword ?? false;
     message.disabled = object.disabled ?? false;
+    message.externalGroups = object.externalGroups?.map((e) => e) || [];
+    message.issuer = object.issuer ?? "";
     return message;
   },
 };
@@ -1493,11 +1567,17 @@ export const RemoveUserResponse: MessageFns<RemoveUserResponse> = {
 };
 
 function createBaseGetPolicyRequest(): GetPolicyRequest {
-  return { _unknownFields: {} };
+  return { version: 0n, _unknownFields: {} };
 }
 
 export const GetPolicyRequest: MessageFns<GetPolicyRequest> = {
   encode(message: GetPolicyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
         const tag = parseInt(key, 10);
@@ -1522,6 +1602,14 @@ export const GetPolicyRequest: MessageFns<GetPolicyRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1545,8 +1633,9 @@ export const GetPolicyRequest: MessageFns<GetPolicyRequest> = {
   create<I extends Exact<DeepPartial<GetPolicyRequest>, I>>(base?: I): GetPolicyRequest {
     return GetPolicyRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetPolicyRequest>, I>>(_: I): GetPolicyRequest {
+  fromPartial<I extends Exact<DeepPartial<GetPolicyRequest>, I>>(object: I): GetPolicyRequest {
     const message = createBaseGetPolicyRequest();
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     return message;
   },
 };
@@ -1665,7 +1754,7 @@ export const GetPolicyResponse: MessageFns<GetPolicyResponse> = {
 };
 
 function createBaseSetPolicyRequest(): SetPolicyRequest {
-  return { yaml: "", expectedVersion: 0n, _unknownFields: {} };
+  return { yaml: "", expectedVersion: 0n, checkOnly: false, _unknownFields: {} };
 }
 
 export const SetPolicyRequest: MessageFns<SetPolicyRequest> = {
@@ -1678,6 +1767,9 @@ export const SetPolicyRequest: MessageFns<SetPolicyRequest> = {
         throw new globalThis.Error("value provided for field message.expectedVersion of type uint64 too large");
       }
       writer.uint32(16).uint64(message.expectedVersion);
+    }
+    if (message.checkOnly !== false) {
+      writer.uint32(24).bool(message.checkOnly);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1719,6 +1811,14 @@ export const SetPolicyRequest: MessageFns<SetPolicyRequest> = {
             message.expectedVersion = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.checkOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1748,12 +1848,13 @@ export const SetPolicyRequest: MessageFns<SetPolicyRequest> = {
     message.expectedVersion = (object.expectedVersion !== undefined && object.expectedVersion !== null)
       ? BigInt(object.expectedVersion)
       : 0n;
+    message.checkOnly = object.checkOnly ?? false;
     return message;
   },
 };
 
 function createBaseSetPolicyResponse(): SetPolicyResponse {
-  return { version: 0n, warnings: [], _unknownFields: {} };
+  return { version: 0n, warnings: [], problems: [], _unknownFields: {} };
 }
 
 export const SetPolicyResponse: MessageFns<SetPolicyResponse> = {
@@ -1766,6 +1867,9 @@ export const SetPolicyResponse: MessageFns<SetPolicyResponse> = {
     }
     for (const v of message.warnings) {
       writer.uint32(18).string(v!);
+    }
+    for (const v of message.problems) {
+      writer.uint32(26).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1807,6 +1911,14 @@ export const SetPolicyResponse: MessageFns<SetPolicyResponse> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problems.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1834,6 +1946,238 @@ export const SetPolicyResponse: MessageFns<SetPolicyResponse> = {
     const message = createBaseSetPolicyResponse();
     message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.problems = object.problems?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseListPoliciesRequest(): ListPoliciesRequest {
+  return { _unknownFields: {} };
+}
+
+export const ListPoliciesRequest: MessageFns<ListPoliciesRequest> = {
+  encode(message: ListPoliciesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPoliciesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPoliciesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListPoliciesRequest>, I>>(base?: I): ListPoliciesRequest {
+    return ListPoliciesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListPoliciesRequest>, I>>(_: I): ListPoliciesRequest {
+    const message = createBaseListPoliciesRequest();
+    return message;
+  },
+};
+
+function createBasePolicyVersion(): PolicyVersion {
+  return { version: 0n, setBy: "", setAtMs: 0n, _unknownFields: {} };
+}
+
+export const PolicyVersion: MessageFns<PolicyVersion> = {
+  encode(message: PolicyVersion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0n) {
+      if (BigInt.asUintN(64, message.version) !== message.version) {
+        throw new globalThis.Error("value provided for field message.version of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.setBy !== "") {
+      writer.uint32(18).string(message.setBy);
+    }
+    if (message.setAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.setAtMs) !== message.setAtMs) {
+        throw new globalThis.Error("value provided for field message.setAtMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.setAtMs);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PolicyVersion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicyVersion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.setBy = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.setAtMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PolicyVersion>, I>>(base?: I): PolicyVersion {
+    return PolicyVersion.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PolicyVersion>, I>>(object: I): PolicyVersion {
+    const message = createBasePolicyVersion();
+    message.version = (object.version !== undefined && object.version !== null) ? BigInt(object.version) : 0n;
+    message.setBy = object.setBy ?? "";
+    message.setAtMs = (object.setAtMs !== undefined && object.setAtMs !== null) ? BigInt(object.setAtMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseListPoliciesResponse(): ListPoliciesResponse {
+  return { versions: [], _unknownFields: {} };
+}
+
+export const ListPoliciesResponse: MessageFns<ListPoliciesResponse> = {
+  encode(message: ListPoliciesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.versions) {
+      PolicyVersion.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPoliciesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPoliciesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.versions.push(PolicyVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListPoliciesResponse>, I>>(base?: I): ListPoliciesResponse {
+    return ListPoliciesResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListPoliciesResponse>, I>>(object: I): ListPoliciesResponse {
+    const message = createBaseListPoliciesResponse();
+    message.versions = object.versions?.map((e) => PolicyVersion.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3156,6 +3500,17 @@ export const AdminServiceService = {
     responseSerialize: (value: SetPolicyResponse): Buffer => Buffer.from(SetPolicyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SetPolicyResponse => SetPolicyResponse.decode(value),
   },
+  /** The version in force and those kept from before it, without their texts. */
+  listPolicies: {
+    path: "/xylem.admin.v1.AdminService/ListPolicies" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPoliciesRequest): Buffer => Buffer.from(ListPoliciesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPoliciesRequest => ListPoliciesRequest.decode(value),
+    responseSerialize: (value: ListPoliciesResponse): Buffer =>
+      Buffer.from(ListPoliciesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListPoliciesResponse => ListPoliciesResponse.decode(value),
+  },
   /** What the policy says about one dial, and why. */
   checkPolicy: {
     path: "/xylem.admin.v1.AdminService/CheckPolicy" as const,
@@ -3232,6 +3587,8 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
   getPolicy: handleUnaryCall<GetPolicyRequest, GetPolicyResponse>;
   /** Replaces the policy when `expected_version` is the one in force; ABORTED otherwise. */
   setPolicy: handleUnaryCall<SetPolicyRequest, SetPolicyResponse>;
+  /** The version in force and those kept from before it, without their texts. */
+  listPolicies: handleUnaryCall<ListPoliciesRequest, ListPoliciesResponse>;
   /** What the policy says about one dial, and why. */
   checkPolicy: handleUnaryCall<CheckPolicyRequest, CheckPolicyResponse>;
   /** Certificates of this identity count no longer; its connections are cut. */
@@ -3366,6 +3723,22 @@ export interface AdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SetPolicyResponse) => void,
+  ): ClientUnaryCall;
+  /** The version in force and those kept from before it, without their texts. */
+  listPolicies(
+    request: ListPoliciesRequest,
+    callback: (error: ServiceError | null, response: ListPoliciesResponse) => void,
+  ): ClientUnaryCall;
+  listPolicies(
+    request: ListPoliciesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListPoliciesResponse) => void,
+  ): ClientUnaryCall;
+  listPolicies(
+    request: ListPoliciesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListPoliciesResponse) => void,
   ): ClientUnaryCall;
   /** What the policy says about one dial, and why. */
   checkPolicy(

@@ -329,16 +329,19 @@ export interface AuthoriseDialRequest {
   connection: string;
   /** The root proxy that the user came to, when another than the caller. */
   entry: string;
-  /** The agent whose tunnel will be used. */
+  /** The agent whose tunnel will be used, and its instance_nonce: a grant does not outlive the agent's process. */
   agent: string;
+  instance: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface AuthoriseDialResponse {
   /** Compact JWS (docs/PROTOCOL.md); empty when denied. */
   grant: string;
-  /** Why it is denied; one line for a person. */
+  /** Why it is denied; one line for the user, which says nothing about what the policy allows to others. */
   detail: string;
+  /** Who the proof is of, as in the grant; empty for nobody in particular. */
+  user: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3149,7 +3152,15 @@ export const Revocation: MessageFns<Revocation> = {
 };
 
 function createBaseAuthoriseDialRequest(): AuthoriseDialRequest {
-  return { target: undefined, proof: undefined, connection: "", entry: "", agent: "", _unknownFields: {} };
+  return {
+    target: undefined,
+    proof: undefined,
+    connection: "",
+    entry: "",
+    agent: "",
+    instance: "",
+    _unknownFields: {},
+  };
 }
 
 export const AuthoriseDialRequest: MessageFns<AuthoriseDialRequest> = {
@@ -3168,6 +3179,9 @@ export const AuthoriseDialRequest: MessageFns<AuthoriseDialRequest> = {
     }
     if (message.agent !== "") {
       writer.uint32(42).string(message.agent);
+    }
+    if (message.instance !== "") {
+      writer.uint32(50).string(message.instance);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3233,6 +3247,14 @@ export const AuthoriseDialRequest: MessageFns<AuthoriseDialRequest> = {
             message.agent = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.instance = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3267,12 +3289,13 @@ export const AuthoriseDialRequest: MessageFns<AuthoriseDialRequest> = {
     message.connection = object.connection ?? "";
     message.entry = object.entry ?? "";
     message.agent = object.agent ?? "";
+    message.instance = object.instance ?? "";
     return message;
   },
 };
 
 function createBaseAuthoriseDialResponse(): AuthoriseDialResponse {
-  return { grant: "", detail: "", _unknownFields: {} };
+  return { grant: "", detail: "", user: "", _unknownFields: {} };
 }
 
 export const AuthoriseDialResponse: MessageFns<AuthoriseDialResponse> = {
@@ -3282,6 +3305,9 @@ export const AuthoriseDialResponse: MessageFns<AuthoriseDialResponse> = {
     }
     if (message.detail !== "") {
       writer.uint32(18).string(message.detail);
+    }
+    if (message.user !== "") {
+      writer.uint32(26).string(message.user);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3323,6 +3349,14 @@ export const AuthoriseDialResponse: MessageFns<AuthoriseDialResponse> = {
             message.detail = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3350,6 +3384,7 @@ export const AuthoriseDialResponse: MessageFns<AuthoriseDialResponse> = {
     const message = createBaseAuthoriseDialResponse();
     message.grant = object.grant ?? "";
     message.detail = object.detail ?? "";
+    message.user = object.user ?? "";
     return message;
   },
 };
