@@ -4,12 +4,12 @@ export { BACKDATE_MS } from './certificate.ts';
 export { RequestError, certificateFingerprint, keyFingerprint, requestedKeyFingerprint } from './certificate-key.ts';
 export { readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain, VerifiedEndEntity } from './chain.ts';
-export { CredentialError, openCredentials } from './credentials.ts';
-export type { CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
+export { CredentialError, joinOnce, openCredentials } from './credentials.ts';
+export type { CredentialFolder, CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
 export { EnrolmentError } from './enrolment-error.ts';
 export type { EnrolmentStage } from './enrolment-error.ts';
-export { joinByToken, renewIdentity } from './enrolment.ts';
-export type { JoinAs, JoinOptions } from './enrolment.ts';
+export { askForIntermediate, joinByToken, renewIdentity } from './enrolment.ts';
+export type { IntermediateAsk, JoinAs, JoinOptions } from './enrolment.ts';
 export {
   hasIdentity,
   installIdentity,
@@ -65,7 +65,8 @@ export type {
   StandingGrant,
   VerifiedStatement,
 } from './statements/types.ts';
-export { StatementVerifier } from './statements/verifier.ts';
+export { statementKind, StatementVerifier } from './statements/verifier.ts';
 export type { VerifierOptions } from './statements/verifier.ts';
+export { VerifiedChains } from './statements/verified-chains.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';

@@ -1,4 +1,5 @@
 export { decide } from './decide.ts';
+export { denialText } from './denial.ts';
 export { matchesPattern } from './pattern.ts';
 export { isAdmin, principalsOf } from './principals.ts';
 export type { Principals } from './principals.ts';

@@ -1,6 +1,8 @@
-import type { Policy, Rule, Subject } from '@xylem/policy';
+import type { Policy } from '@xylem/policy';
 import * as z from 'zod';
 import { isDomain, isName, isUserName } from '../identity.ts';
+import { canonicalPolicy } from '../policy/canonical.ts';
+import { readCanonicalPolicy } from '../policy/read-policy.ts';
 import type { AccessToken, DialGrant, MembershipStatement, StandingGrant } from './types.ts';
 
 /** What every statement says of itself. Times in whole seconds since 1970 (RFC 7519 4.1). */
@@ -61,35 +63,15 @@ const grantClaims = z
     } satisfies DialGrant,
   }));
 
-const pattern = z
-  .string()
-  .min(1)
-  .max(63)
-  .regex(/^[a-z0-9*-]+$/);
-const policySubject: z.ZodType<Subject> = z.union([
-  z.strictObject({ kind: z.literal('user'), user: z.string().refine(isUserName) }),
-  z.strictObject({ kind: z.literal('group'), group: text }),
-  z.strictObject({ kind: z.literal('everyone') }),
-  z.strictObject({ kind: z.literal('anonymous') }),
-]);
-const policyRule = z
-  .strictObject({
-    name: text,
-    effect: z.enum(['allow', 'deny']),
-    subjects: z.array(policySubject),
-    leaves: z.array(pattern),
-    targets: z.array(z.strictObject({ node: pattern, ports: z.array(port).optional() })),
-  })
-  .transform((rule): Rule => ({ ...rule, targets: rule.targets.map(({ node, ports }) => ({ node, ports })) }));
-const slice = z
-  .strictObject({
-    groups: z.array(z.tuple([text, z.array(z.string().refine(isUserName))])),
-    rules: z.array(policyRule),
-  })
-  .transform(({ groups, rules }): Policy => ({ groups: new Map(groups), rules, admins: [], cutOpenConnections: true }));
+const policy = z.string().transform((value, context): Policy => {
+  const read = readCanonicalPolicy(value);
+  if (read !== undefined) return read;
+  context.addIssue({ code: 'custom', message: 'no canonical policy' });
+  return z.NEVER;
+});
 
 const standingClaims = z
-  .strictObject({ ...timed, aud: audience, proxy: name, pol: version, policy: slice })
+  .strictObject({ ...timed, aud: audience, proxy: name, pol: version, policy })
   .transform((claims) => ({
     frame: frameOf(claims),
     content: {
@@ -145,7 +127,7 @@ export const TO_CLAIMS = {
     aud: `leaf/${leaf}`,
     proxy,
     pol: policyVersion,
-    policy: { groups: [...policy.groups], rules: policy.rules },
+    policy: canonicalPolicy(policy),
   }),
   membership: ({ epoch, revision, sha256 }: MembershipStatement) => ({
     epoch: epoch.toString(),

@@ -33,11 +33,11 @@ const POLICY: Policy = {
     {
       name: 'databases',
       effect: 'allow',
-      subjects: [{ kind: 'group', group: 'dba' }, { kind: 'anonymous' }],
+      subjects: [{ kind: 'anonymous' }, { kind: 'group', group: 'dba' }],
       leaves: ['berlin'],
       targets: [
-        { node: 'db-*', ports: [5432] },
         { node: 'bastion', ports: undefined },
+        { node: 'db-*', ports: [5432] },
       ],
     },
   ],

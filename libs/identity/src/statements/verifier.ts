@@ -199,3 +199,16 @@ function verified<Content>({ frame, content }: Parsed<Content>, registry: string
 function seconds(ms: number): number {
   return Math.round(ms / MS_PER_SECOND);
 }
+
+/** What a text claims to be, unverified; undefined when it is no statement of a kind that is known here. */
+export function statementKind(text: string): StatementKind | undefined {
+  if (text.length > MAX_STATEMENT_CHARACTERS) return undefined;
+  try {
+    const { typ } = decodeProtectedHeader(text);
+    return KINDS.find((kind) => STATEMENT_TYPE[kind] === typ);
+  } catch {
+    return undefined;
+  }
+}
+
+const KINDS: readonly StatementKind[] = ['grant', 'standing', 'membership', 'access'];

@@ -1,0 +1,120 @@
+import { status as Status } from '@grpc/grpc-js';
+import { StatusError } from '@xylem/grpc';
+import { isName, MAX_GRANT_LIFETIME_MS } from '@xylem/identity';
+import type { StatementSigner } from '@xylem/identity';
+import { denialText, sliceFor, withMembers } from '@xylem/policy';
+import { RateQuota } from '@xylem/quota';
+import type { registry as wire } from '@xylem/wire';
+import type { PolicyInForce, Rules } from '../access/in-force.ts';
+import type { UserProofs } from './proof.ts';
+
+export interface GrantOptions {
+  readonly signer: Pick<StatementSigner, 'grant' | 'standingGrant'>;
+  readonly proofs: UserProofs;
+  readonly policy: Pick<PolicyInForce, 'rules' | 'decide'>;
+  /** False until the records of the store are known: nothing is denied for want of them. */
+  readonly ready: () => boolean;
+  /** Life of standing grants; 0: none are given. */
+  readonly offlineMs: number;
+  /** A standing grant cannot be made. */
+  readonly onProblem: (detail: string) => void;
+}
+
+/** From the answer here to the check at the agent it takes milliseconds; the rest is for clocks and pauses. */
+const GRANT_LIFETIME_MS = MAX_GRANT_LIFETIME_MS / 2;
+/** Per root proxy. A grant costs a registry about 0.3 ms. */
+const DIAL_LIMITS = { perSecond: 2_000, burst: 4_000 } as const;
+const MAX_PROXIES = 4_096;
+const MAX_CONNECTION_CHARACTERS = 128;
+/** Leaf clusters whose part of the policy is kept at hand. */
+const MAX_SLICES = 4_096;
+
+/** Gives leave for dials: the decision about each is made here, by the policy in force, and signed. */
+export class Grants {
+  readonly #options: GrantOptions;
+  readonly #quota = new RateQuota(DIAL_LIMITS, MAX_PROXIES);
+  /** Parts of `#slicesOf`, by leaf cluster. */
+  readonly #slices = new Map<string, Rules['policy']>();
+  #slicesOf: Rules | undefined;
+
+  constructor(options: GrantOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Rejects with a StatusError: UNAVAILABLE while the policy is not known, RESOURCE_EXHAUSTED, INVALID_ARGUMENT.
+   *
+   * @param proxy The calling root proxy, by its certificate: the grant is good on its tunnels only.
+   */
+  async authorise(request: wire.AuthoriseDialRequest, proxy: string): Promise<wire.AuthoriseDialResponse> {
+    this.#assertReady();
+    if (this.#quota.take(proxy, performance.now()).kind === 'refused') {
+      throw new StatusError(
+        Status.RESOURCE_EXHAUSTED,
+        `root proxy ${proxy} asks for more than it may; try again later`,
+      );
+    }
+    const dial = readRequest(request);
+    const proof = await this.#options.proofs.verify(request.proof);
+    if (proof.kind === 'refused') return { grant: '', detail: proof.detail, user: '' };
+    const { signer, policy } = this.#options;
+    const { user } = proof;
+    const question = { user, leaf: dial.leaf, node: dial.node, port: dial.port };
+    const decision = policy.decide(question);
+    if (!decision.allowed) return { grant: '', detail: denialText(decision, question), user: user ?? '' };
+    const grant = signer.grant({ ...dial, user, proxy, policyVersion: policy.rules.version }, GRANT_LIFETIME_MS);
+    return { grant, detail: '', user: user ?? '' };
+  }
+
+  /** Rejects as `authorise`. */
+  standing({ leaf }: wire.GetStandingGrantRequest, proxy: string): wire.GetStandingGrantResponse {
+    this.#assertReady();
+    const { offlineMs, signer, policy, onProblem } = this.#options;
+    if (!isName(leaf)) throw new StatusError(Status.INVALID_ARGUMENT, 'the leaf cluster has no valid name');
+    if (offlineMs === 0) return { grant: '', validMs: 0 };
+    const { version } = policy.rules;
+    try {
+      const content = { leaf, proxy, policyVersion: version, policy: this.#sliceOf(leaf) };
+      return { grant: signer.standingGrant(content, offlineMs), validMs: offlineMs };
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      onProblem(`leaf cluster ${leaf} has no standing grant, and no dials while no registry answers: ${detail}`);
+      throw new StatusError(Status.FAILED_PRECONDITION, detail, { cause: error });
+    }
+  }
+
+  #sliceOf(leaf: string): Rules['policy'] {
+    const { rules } = this.#options.policy;
+    if (this.#slicesOf !== rules || this.#slices.size >= MAX_SLICES) {
+      this.#slices.clear();
+      this.#slicesOf = rules;
+    }
+    const known = this.#slices.get(leaf);
+    if (known !== undefined) return known;
+    const slice = sliceFor(withMembers(rules.policy, rules.groups), leaf);
+    this.#slices.set(leaf, slice);
+    return slice;
+  }
+
+  #assertReady(): void {
+    if (!this.#options.ready()) throw new StatusError(Status.UNAVAILABLE, 'this registry does not know the policy yet');
+  }
+}
+
+interface RequestedDial {
+  readonly leaf: string;
+  readonly node: string;
+  readonly port: number;
+  readonly agent: string;
+  readonly instance: string;
+  readonly connection: string;
+}
+
+function readRequest({ target, connection, agent, instance }: wire.AuthoriseDialRequest): RequestedDial {
+  const { leaf = '', node = '', port = 0 } = target ?? {};
+  const isShort = (text: string): boolean => text !== '' && text.length <= MAX_CONNECTION_CHARACTERS;
+  if ([leaf, node, agent].every(isName) && port >= 1 && port <= 65_535 && isShort(connection) && isShort(instance)) {
+    return { leaf, node, port, agent, instance, connection };
+  }
+  throw new StatusError(Status.INVALID_ARGUMENT, 'the request names no valid target, agent or connection');
+}
