@@ -9,6 +9,8 @@ export const DOMAIN = 'xylem.internal';
 /** One authority and the credentials it gives out. */
 export class Credentials {
   readonly authority: Authority;
+  /** Of what is issued from now on. */
+  ttlMs = HOUR_MS;
 
   private constructor(authority: Authority) {
     this.authority = authority;
@@ -19,7 +21,7 @@ export class Credentials {
   }
 
   async material(identity: Identity): Promise<TlsMaterial> {
-    const { ca, cert, key } = await this.authority.issue(identity, HOUR_MS);
+    const { ca, cert, key } = await this.authority.issue(identity, this.ttlMs);
     return { ca, cert, key: key.reveal() };
   }
 

@@ -10,6 +10,7 @@ import { start as startAgent } from '@xylem/leaf-agent';
 import type { AgentOverrides, RunningAgent } from '@xylem/leaf-agent';
 import { start as startRegistry } from '@xylem/registry';
 import type { RunningRegistry } from '@xylem/registry';
+import type { Identity } from '@xylem/identity';
 import { startTelemetry } from '@xylem/telemetry';
 import { start as startProxy } from '../compose.ts';
 import type { ProxyOverrides, RunningProxy } from '../compose.ts';
@@ -40,6 +41,7 @@ export interface ProxyChanges {
 }
 
 const ANY = '127.0.0.1:0';
+const HOUR_MS = 3_600_000;
 const PLENTY = { dialsPerSecond: 10_000, dialBurst: 10_000, connections: 10_000 };
 
 /** A whole deployment in this process: registry with its embedded store, root proxies, balancer, agents, nodes. */
@@ -74,6 +76,8 @@ export class World {
         id: 'r1',
         listen: `127.0.0.1:${this.registryPort}`,
         store: { kind: 'embedded', dataDir: join(this.#folder, 'store'), listen: ANY },
+        authority: { certificateTtlMs: HOUR_MS, userTtlMs: HOUR_MS },
+        enrol: { listen: ANY },
         leaseTtlMs: 2_000,
         heartbeatIntervalMs: 500,
       },
@@ -81,6 +85,11 @@ export class World {
     );
     this.registryPort = this.registry.port;
     await this.registry.ready();
+  }
+
+  /** Writes new credentials where a process of this world reads its own. */
+  async renew(identity: Identity): Promise<void> {
+    await this.credentials.files(identity, this.#folder);
   }
 
   async proxy(id: string, changes: ProxyChanges = {}): Promise<WorldProxy> {

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { afterEach, beforeEach, test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { FramePort } from '@xylem/carrier';
+import { createChannel } from '@xylem/grpc';
+import type { GrpcChannel } from '@xylem/grpc';
+import type { Identity } from '@xylem/identity';
+import { AccessService, carry, RawFrameMethods } from '@xylem/wire';
+import { DOMAIN } from './testing/credentials.ts';
+import { RawClient } from './testing/raw-client.ts';
+import { SmallRegistry } from './testing/small-registry.ts';
+import { claimedBy, connectThrough, eventually, World } from './testing/world.ts';
+import type { WorldProxy } from './testing/world.ts';
+
+/** What the news of a revocation does at a root proxy. */
+
+/** FAULTS.md asks for 5 s from the administrator's word on; the registry's push takes one of them at most. */
+const CUT_WITHIN_MS = 1_000;
+const ADA: Identity = { kind: 'user', user: 'ada' };
+
+let world: World;
+let registry: SmallRegistry;
+let p1: WorldProxy;
+
+beforeEach(async () => {
+  world = await World.create();
+  registry = await SmallRegistry.start(await world.credentials.source({ kind: 'registry', registry: 'r1' }));
+  world.registryPort = registry.port;
+  await world.echoNode('web');
+  p1 = await world.proxy('p1');
+});
+afterEach(async () => {
+  await world.close();
+  await registry.close();
+});
+
+function revocation(identity: string): { identity: string; beforeMs: bigint; reason: string } {
+  return { identity, beforeMs: BigInt(Date.now() + 1), reason: 'key lost' };
+}
+
+function audited(proxy: WorldProxy, kind: string): Promise<Readonly<Record<string, unknown>>> {
+  return eventually(`audit line ${kind}`, () => proxy.log.find((line) => line['kind'] === kind));
+}
+
+async function accessTo(t: TestContext, proxy: WorldProxy, identity: Identity): Promise<GrpcChannel> {
+  const tls = await world.credentials.source(identity);
+  const channel = createChannel({ address: `127.0.0.1:${proxy.ports.access}`, tls, serverName: DOMAIN });
+  t.after(() => channel.close());
+  await channel.connect();
+  return channel;
+}
+
+/** CONNECT over TLS with a certificate of the user. */
+async function throughDoor(t: TestContext, identity: Identity): Promise<{ client: RawClient; head: string }> {
+  const { ca, cert, key } = await world.credentials.material(identity);
+  const socket = connectTls({ port: p1.ports.frontDoor, host: '127.0.0.1', ca, cert, key, servername: DOMAIN });
+  t.after(() => socket.destroy());
+  const client = new RawClient(socket);
+  await once(socket, 'secureConnect');
+  client.say('CONNECT web.berlin:80 HTTP/1.1\r\nHost: web.berlin:80\r\n\r\n');
+  return { client, head: await client.hears('\r\n\r\n') };
+}
+
+test("a revoked agent's tunnel is cut at once and refused from then on, another agent's goes on", async () => {
+  await world.agent('berlin', 'a1');
+  await world.agent('paris', 'b1');
+  await eventually('both have claims', () => claimedBy(p1, 'a1') && claimedBy(p1, 'b1'));
+  const lost = await connectThrough(p1.ports.frontDoor, 'web.berlin:80');
+  const kept = await connectThrough(p1.ports.frontDoor, 'web.paris:80');
+  const reset = once(lost.client.socket, 'error', { signal: AbortSignal.timeout(5_000) });
+  const at = registry.revoke(revocation('leaf/berlin/agent/a1'));
+  await eventually('the tunnel is gone', () => !claimedBy(p1, 'a1'));
+  assert.equal((await reset)[0].code, 'ECONNRESET');
+  const tookMs = performance.now() - at;
+  assert.ok(tookMs < CUT_WITHIN_MS, `${tookMs} ms`);
+  const cut = await audited(p1, 'identity.cut');
+  assert.equal(cut['subject'], 'leaf/berlin/agent/a1');
+  const denied = await audited(p1, 'request.denied');
+  assert.equal(denied['actor'], 'leaf/berlin/agent/a1');
+  kept.client.say('still here');
+  await kept.client.hears('still here');
+  assert.equal(claimedBy(p1, 'a1'), false);
+  assert.equal(claimedBy(p1, 'b1'), true);
+});
+
+test("a revoked user's connections are reset however they came in, and new ones denied with the reason", async (t) => {
+  await world.agent('berlin', 'a1');
+  await eventually('p1 is claimed', () => claimedBy(p1, 'a1'));
+  const channel = await accessTo(t, p1, ADA);
+  const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
+  const target = { leaf: 'berlin', node: 'web', port: 80 };
+  const open = { target, hops: 0, traceparent: '', timeoutMs: 5_000, user: '' };
+  frames.send({ kind: { $case: 'open', value: open } });
+  const first = await frames.first(5_000);
+  assert.ok(first.kind === 'frame' && first.frame.kind?.$case === 'outcome');
+  assert.equal(first.frame.kind.value.code, carry.OutcomeCode.OUTCOME_CODE_CONNECTED);
+  const door = await throughDoor(t, ADA);
+  assert.match(door.head, /^HTTP\/1\.1 200 /);
+  const gone = new Promise((resolve) => void door.client.socket.once('close', resolve));
+  const at = registry.revoke(revocation('user/ada'));
+  await channel.lost;
+  await gone;
+  const tookMs = performance.now() - at;
+  assert.ok(tookMs < CUT_WITHIN_MS, `${tookMs} ms`);
+  await eventually('nothing is open', () => p1.status().dials.openConnections === 0);
+  assert.match((await throughDoor(t, ADA)).head, /^HTTP\/1\.1 403 /);
+  const again = await accessTo(t, p1, ADA);
+  await assert.rejects(again.unary(AccessService.getStatus, {}, 2_000), {
+    code: 7,
+    detail: 'user/ada was revoked: key lost',
+  });
+  assert.match((await throughDoor(t, { kind: 'user', user: 'eve' })).head, /^HTTP\/1\.1 200 /);
+});
+
+test('a certificate issued after the revocation counts again', async (t) => {
+  registry.revoke({ identity: 'user/ada', beforeMs: BigInt(Date.now() - 60_000), reason: 'left' });
+  const ada = await accessTo(t, p1, ADA);
+  registry.revoke({ identity: 'user/eve', beforeMs: BigInt(Date.now() - 60_000), reason: 'left' });
+  await eventually('p1 is registered', () => p1.status().registry.state === 'connected');
+  await ada.unary(AccessService.getStatus, {}, 2_000);
+});
+
+test('what was told last holds while no registry answers', async (t) => {
+  await eventually('p1 is registered', () => p1.status().registry.state === 'connected');
+  const ada = await accessTo(t, p1, ADA);
+  registry.revoke(revocation('user/ada'));
+  await ada.lost;
+  await registry.close();
+  await eventually('p1 has no registry', () => p1.status().registry.state !== 'connected');
+  const again = await accessTo(t, p1, ADA);
+  await assert.rejects(again.unary(AccessService.getStatus, {}, 2_000), { code: 7 });
+});
+
+test('a revoked root proxy is cut off by its peers, in both directions', async () => {
+  const p2 = await world.proxy('p2');
+  const connected = ({ log }: WorldProxy, to: string): boolean =>
+    log.some(({ event, proxy }) => event === 'peer.connected' && proxy === to);
+  await eventually('peers are connected', () => connected(p1, 'p2') && connected(p2, 'p1'));
+  const before = p1.log.length;
+  registry.revoke(revocation('proxy/p2'));
+  await eventually('p2 has lost p1', () => p2.log.some(({ event, proxy }) => event === 'peer.lost' && proxy === 'p1'));
+  await eventually('p1 uses p2 no more', () =>
+    p1.log.some(({ event, proxy }) => event === 'peer.lost' && proxy === 'p2'),
+  );
+  await audited(p1, 'request.denied');
+  assert.equal(
+    p1.log.slice(before).some(({ event }) => event === 'peer.connected'),
+    false,
+    'p1 does not come back to p2',
+  );
+});
