@@ -11,7 +11,7 @@ import { runMany, runOne } from './runs.ts';
 import { runScale } from './scale.ts';
 
 /** How many seeds a planted bug may take to be caught. */
-const DEFAULT_PLANTED_SEEDS = 300;
+const DEFAULT_PLANTED_SEEDS = 2_000;
 
 function draw(config: SimConfig, path: string): boolean {
   return config.article ? writeArticle(path) : writeTimeline({ ...config, balancer: config.balancer }, path);

@@ -4,6 +4,9 @@ import { runSeeds } from './pool.ts';
 import { runSeed } from './seeds.ts';
 import { describeSummary, summarise } from './summary.ts';
 
+/** So many seeds have to reach every situation that matters. */
+const REACH_ALL_SEEDS = 2_000;
+
 /** One seed. False when a promise broke. */
 export function runOne(config: SimConfig): boolean {
   const report = runSeed({ ...config, balancer: config.balancer, keepTrace: config.trace });
@@ -31,5 +34,7 @@ export async function runMany(config: SimConfig): Promise<boolean> {
   const results = await runSeeds({ first, count, strategy, balancer });
   const summary = summarise(results, performance.now() - started);
   console.log(config.json ? JSON.stringify(summary) : describeSummary(summary));
-  return summary.violations === 0;
+  // Promises that were kept where nothing happened prove nothing. Few seeds, or another deployment, need not reach all.
+  const mayMiss = config.seeds < REACH_ALL_SEEDS || config.strategy !== 'stamped' || config.balancer !== undefined;
+  return summary.violations === 0 && (mayMiss || summary.unreached.length === 0);
 }

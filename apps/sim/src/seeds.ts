@@ -21,6 +21,8 @@ export interface SeedResult {
   readonly dials: number;
   readonly quietDials: number;
   readonly steps: number;
+  /** Names of the situations that came up. */
+  readonly reached: readonly string[];
 }
 
 /** One seed in this many is run twice, and both runs must be the same to the last step. */
@@ -46,10 +48,10 @@ export function runSeed(
 
 export function runBatch(batch: Batch): readonly SeedResult[] {
   return Array.from({ length: batch.count }, (_, index) => {
-    const { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps } = runSeed({
+    const { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps, reached } = runSeed({
       ...batch,
       seed: batch.first + index,
     });
-    return { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps };
+    return { seed, balancer, steering, violation, convergedMs, dials, quietDials, steps, reached };
   });
 }

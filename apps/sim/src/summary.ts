@@ -1,3 +1,4 @@
+import { SITUATIONS } from '@xylem/simulator';
 import type { SeedResult } from './seeds.ts';
 
 export interface Summary {
@@ -12,6 +13,8 @@ export interface Summary {
   readonly convergedP99Ms: number;
   readonly convergedMaxMs: number;
   readonly quietDials: number;
+  /** Situations that matter and that no seed reached. */
+  readonly unreached: readonly string[];
 }
 
 const SHOWN_SEEDS = 10;
@@ -38,7 +41,13 @@ export function summarise(results: readonly SeedResult[], tookMs: number): Summa
     convergedP99Ms: quantile(0.99),
     convergedMaxMs: quantile(1),
     quietDials: results.reduce((sum, { quietDials }) => sum + quietDials, 0),
+    unreached: unreached(results),
   };
+}
+
+function unreached(results: readonly SeedResult[]): readonly string[] {
+  const reached = new Set(results.flatMap((result) => result.reached));
+  return SITUATIONS.map(({ name }) => name).filter((name) => !reached.has(name));
 }
 
 /** The summary for a person. */
@@ -51,5 +60,6 @@ export function describeSummary(summary: Summary): string {
   ];
   for (const [promise, list] of Object.entries(broken))
     lines.push(`  ${promise} broken by seed ${list.join(', ')}: npm run sim -- --seed ${String(list[0])} --trace`);
+  for (const name of summary.unreached) lines.push(`  never reached: ${name}`);
   return lines.join('\n');
 }

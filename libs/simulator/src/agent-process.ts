@@ -10,9 +10,12 @@ import type {
   ProxyId,
   TunnelId,
 } from '@xylem/discovery';
-import type { CoreMakers, LeafCore, LivenessCore } from './cores.ts';
+import { AgentTunnel } from './agent-tunnel.ts';
+import type { CoreMakers, LeafCore } from './cores.ts';
+import { FencedDials } from './fenced-dials.ts';
+import type { NodeDial } from './fenced-dials.ts';
 import type { Host } from './host.ts';
-import type { AgentMessage, ProxyMessage } from './messages.ts';
+import type { ProxyMessage } from './messages.ts';
 import type { End } from './network.ts';
 import type { Trace } from './trace.ts';
 
@@ -23,15 +26,6 @@ export type Dialler = (
   answer: (reached: End | DialFailure) => void,
 ) => void;
 
-interface Tunnel {
-  readonly id: TunnelId;
-  readonly end: End;
-  readonly proxy: ProxyId;
-  readonly liveness: LivenessCore;
-  granted: boolean;
-  drainAnnounced: boolean;
-}
-
 /** One leaf agent: its real core, with dials, tunnels and liveness simulated. */
 export class AgentProcess {
   readonly host: Host;
@@ -39,15 +33,13 @@ export class AgentProcess {
   readonly agent: AgentId;
   readonly #config: LeafConfig;
   readonly #cores: CoreMakers;
-  readonly #fenced: boolean;
   readonly #dial: Dialler;
   readonly #trace: Trace;
   readonly #clock: () => number;
-  readonly #tunnels = new Map<TunnelId, Tunnel>();
+  readonly #tunnels = new Map<TunnelId, AgentTunnel>();
   readonly #dials = new Map<DialId, End | undefined>();
-  /** Greatest incarnation seen of each proxy: the fence of forwarded dials. */
-  readonly #seen = new Map<ProxyId, bigint>();
   #brain: LeafCore | undefined;
+  #nodes: FencedDials | undefined;
   #lives = 0;
   #nextTunnel = 0;
   #dialsMade = 0;
@@ -57,8 +49,6 @@ export class AgentProcess {
     readonly host: Host;
     readonly config: LeafConfig;
     readonly cores: CoreMakers;
-    /** False for a planted bug: dials of any incarnation are served. */
-    readonly fenced: boolean;
     readonly dial: Dialler;
     readonly trace: Trace;
     readonly clock: () => number;
@@ -68,7 +58,6 @@ export class AgentProcess {
     this.agent = parts.config.agent;
     this.#config = parts.config;
     this.#cores = parts.cores;
-    this.#fenced = parts.fenced;
     this.#dial = parts.dial;
     this.#trace = parts.trace;
     this.#clock = parts.clock;
@@ -107,6 +96,7 @@ export class AgentProcess {
     this.host.start();
     this.#reset();
     this.#brain = this.#cores.leaf(this.#config, this.host);
+    this.#nodes = new FencedDials(this.host.name, this.#cores.fence(), this.#trace, (what) => this.#note(what));
     this.#note('starts');
     this.#perform();
   }
@@ -114,6 +104,7 @@ export class AgentProcess {
   crash(): void {
     this.#note('crashes');
     this.#brain = undefined;
+    this.#nodes = undefined;
     this.#reset();
     this.host.crash();
   }
@@ -126,11 +117,11 @@ export class AgentProcess {
   #reset(): void {
     this.#tunnels.clear();
     this.#dials.clear();
-    this.#seen.clear();
   }
 
   #handle(event: LeafEvent): void {
     this.#brain?.handle(event, this.host.now);
+    if (event.type === 'gossipReceived' && this.#brain !== undefined) this.#nodes?.believes(this.#brain.status());
     this.#perform();
   }
 
@@ -143,10 +134,7 @@ export class AgentProcess {
   }
 
   #wake(): void {
-    const due = [
-      this.#brain?.nextTimeout(),
-      ...[...this.#tunnels.values()].map((tunnel) => tunnel.liveness.nextTimeout()),
-    ];
+    const due = [this.#brain?.nextTimeout(), ...[...this.#tunnels.values()].map((tunnel) => tunnel.nextTimeout())];
     const next = due.reduce(
       (least, at) => (at !== undefined && (least === undefined || at < least) ? at : least),
       undefined,
@@ -156,25 +144,10 @@ export class AgentProcess {
 
   #timeout(): void {
     const { now } = this.host;
-    for (const tunnel of [...this.#tunnels.values()]) {
-      const due = tunnel.liveness.nextTimeout();
-      if (due === undefined || due > now) continue;
-      tunnel.liveness.handle({ type: 'timeout' }, now);
-      this.#performLiveness(tunnel);
-    }
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.timeout(now);
     const due = this.#brain?.nextTimeout();
     if (due !== undefined && due <= now) this.#brain?.handle({ type: 'timeout' }, now);
     this.#perform();
-  }
-
-  #performLiveness(tunnel: Tunnel): void {
-    for (let effect = tunnel.liveness.pollEffect(); effect !== undefined; effect = tunnel.liveness.pollEffect()) {
-      if (effect.type === 'sendPing') this.#send(tunnel.end, { type: 'ping', nonce: effect.nonce });
-      if (effect.type === 'declareDead') {
-        tunnel.end.reset();
-        this.#closed(tunnel.id, false, 'silent');
-      }
-    }
   }
 
   #do(effect: LeafEffect): void {
@@ -191,23 +164,23 @@ export class AgentProcess {
         );
       }
       case 'requestStandby':
-        return this.#send(this.#tunnels.get(effect.tunnel)?.end, { type: 'standby' });
+        return this.#tunnels.get(effect.tunnel)?.send({ type: 'standby' });
       case 'requestSnapshot':
         this.#note('asks for a snapshot');
-        return this.#send(this.#tunnels.get(effect.tunnel)?.end, { type: 'snapshotWanted', have: effect.have });
+        return this.#tunnels.get(effect.tunnel)?.send({ type: 'snapshotWanted', have: effect.have });
       case 'closeTunnel': {
         const tunnel = this.#tunnels.get(effect.tunnel);
         if (tunnel === undefined) return;
         this.#note(`closes ${tunnel.proxy}: ${effect.reason}`);
         this.#tellGivenUp(tunnel, effect.reason);
-        this.#send(tunnel.end, { type: 'goodbye', reason: effect.reason });
+        tunnel.send({ type: 'goodbye', reason: effect.reason });
         tunnel.end.close();
         return void this.host.after(0, () => this.#closed(tunnel.id, true, effect.reason));
       }
     }
   }
 
-  #tellGivenUp({ granted, proxy, drainAnnounced }: Tunnel, reason: string): void {
+  #tellGivenUp({ granted, proxy, drainAnnounced }: AgentTunnel, reason: string): void {
     if (granted) this.#trace.tell({ type: 'claimGivenUp', agent: this.host.name, proxy, reason, drainAnnounced });
   }
 
@@ -238,7 +211,7 @@ export class AgentProcess {
         else this.#closed(tunnel, false, how);
       },
     });
-    this.#send(end, { type: 'hello', leaf: this.leaf, agent: this.agent, nonce: this.nonce, tunnel, replaces });
+    end.send({ type: 'hello', leaf: this.leaf, agent: this.agent, nonce: this.nonce, tunnel, replaces });
   }
 
   #dialFailed(dial: DialId, reason: DialFailure, retryAfterMs: number): void {
@@ -269,23 +242,16 @@ export class AgentProcess {
         this.#note(`holds ${tunnel.proxy}`);
         return this.#handle({ type: 'claimGranted', tunnel: id, slot: message.slot });
       case 'recorded':
-        this.#see(tunnel.proxy, message.incarnation);
-        return this.#handle({
-          type: 'claimRecorded',
-          tunnel: id,
-          token: message.token,
-          incarnation: message.incarnation,
-        });
+        return this.#recorded(tunnel, message);
       case 'held':
         this.#note(`finds ${tunnel.proxy} held by ${message.holder}`);
         return this.#handle({ type: 'claimHeld', tunnel: id, holder: message.holder });
       case 'gossip':
         return this.#handle({ type: 'gossipReceived', tunnel: id, message: message.message });
       case 'ping':
-        return this.#send(end, { type: 'pong', nonce: message.nonce });
+        return tunnel.send({ type: 'pong', nonce: message.nonce });
       case 'pong':
-        tunnel.liveness.handle({ type: 'pongReceived', nonce: message.nonce }, this.host.now);
-        this.#performLiveness(tunnel);
+        tunnel.ponged(message.nonce);
         return this.#wake();
       case 'drain':
         tunnel.drainAnnounced = true;
@@ -303,37 +269,26 @@ export class AgentProcess {
     }
   }
 
-  /** A user's connection: served unless a newer incarnation of the proxy is known (S3). */
-  #serveDial({ proxy, end }: Tunnel, { dial, incarnation }: Extract<ProxyMessage, { type: 'dial' }>): void {
-    const seen = this.#seen.get(proxy) ?? 0n;
-    const stale = this.#fenced && incarnation < seen;
-    if (stale) this.#note(`refuses a dial of a stale incarnation of ${proxy}`);
-    else this.#trace.tell({ type: 'dialServed', agent: this.host.name, proxy, incarnation, seen });
-    this.#send(end, { type: 'dialAnswer', dial, outcome: stale ? 'stale-incarnation' : 'connected' });
+  #recorded(tunnel: AgentTunnel, { token, incarnation }: Extract<ProxyMessage, { type: 'recorded' }>): void {
+    this.#nodes?.recorded(tunnel, incarnation, token);
+    this.#handle({ type: 'claimRecorded', tunnel: tunnel.id, token, incarnation });
+  }
+
+  /** A user's connection. */
+  #serveDial(tunnel: AgentTunnel, dial: NodeDial): void {
+    const served = this.#nodes?.serve(tunnel, dial) === true;
+    tunnel.send({ type: 'dialAnswer', dial: dial.dial, outcome: served ? 'connected' : 'stale-incarnation' });
   }
 
   #welcomed(dial: DialId, id: TunnelId, end: End, welcome: Extract<ProxyMessage, { type: 'welcome' }>): void {
     if (!this.#dials.delete(dial)) return end.reset();
-    const { proxy, incarnation, via } = welcome;
-    this.#see(proxy, incarnation);
-    this.#tunnels.set(id, {
-      id,
-      end,
-      proxy,
-      liveness: this.#cores.agentLiveness(this.host),
-      granted: false,
-      drainAnnounced: false,
-    });
+    const { proxy, incarnation, via, life } = welcome;
+    const admission = this.#nodes?.admit(proxy, incarnation, life) ?? 0;
+    const liveness = this.#cores.agentLiveness(this.host);
+    const onSilent = (): void => this.#closed(id, false, 'silent');
+    this.#tunnels.set(id, new AgentTunnel({ id, proxy, end, admission, life }, this.host, liveness, onSilent));
     this.#note(via === undefined ? `reaches ${proxy} directly` : `reaches ${proxy} relayed by ${via}`);
     this.#handle({ type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via });
-  }
-
-  #see(proxy: ProxyId, incarnation: bigint): void {
-    if (incarnation > (this.#seen.get(proxy) ?? 0n)) this.#seen.set(proxy, incarnation);
-  }
-
-  #send(end: End | undefined, message: AgentMessage): void {
-    end?.send(message);
   }
 
   #note(what: string): void {

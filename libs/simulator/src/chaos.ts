@@ -10,6 +10,9 @@ const BACKUP_INTERVAL_MS = 7_000;
 /** More proxies than this are not added: a simulation has to end. */
 const MAX_PROXIES = 12;
 
+/** After the last fault: leases lapse (10 s), requests of unknown outcome land (6 s), pauses between attempts end (5 s). */
+const SETTLE_MS = 22_000;
+
 type Process = ProxyProcess | AgentProcess | RegistryProcess;
 
 /** Carries out a plan of faults on a world, and heals it again. */
@@ -20,6 +23,7 @@ export class Chaos {
   readonly #ended = new Set<ProxyProcess>();
   readonly #toRestart = new Set<Process>();
   #healed = false;
+  #calmFrom = 0;
 
   constructor(world: World, faults: readonly Fault[]) {
     this.#world = world;
@@ -31,9 +35,10 @@ export class Chaos {
   heal(): void {
     const world = this.#world;
     this.#healed = true;
+    if (!this.calm) this.#calmFrom = world.now + SETTLE_MS;
     world.quiet = true;
     this.#note('everything heals');
-    Object.assign(world.store.lies, { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 });
+    Object.assign(world.store.lies, { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0, rivals: 0 });
     world.gossip.quiet();
     world.network.healAll();
     for (const agent of [...world.agents.values()]) {
@@ -44,6 +49,11 @@ export class Chaos {
     }
     for (const process of [...this.#toRestart]) this.#restart(process);
     if (world.liveProxies().length === 0) world.addProxy();
+  }
+
+  /** Nothing is broken, and what was has had its time: promises that hold while all is well hold now. */
+  get calm(): boolean {
+    return this.#world.now >= this.#calmFrom;
   }
 
   #processes(): readonly Process[] {
@@ -60,6 +70,7 @@ export class Chaos {
 
   #strike(fault: Fault): void {
     if (this.#healed) return;
+    this.#calmFrom = Math.max(this.#calmFrom, this.#world.now + fault.forMs + SETTLE_MS);
     this.#note(`fault ${fault.kind} for ${fault.forMs.toFixed(0)} ms`);
     switch (fault.kind) {
       case 'proxy-crash':
@@ -128,6 +139,8 @@ export class Chaos {
         return store.changeLeader();
       case 'store-wrong-revoke':
         return void store.revokeWrongly();
+      case 'store-rival-claim':
+        return void (store.lies.rivals += 1);
       case 'watch-break':
         return store.breakWatches('broken');
       case 'store-restore': {

@@ -1,6 +1,9 @@
 import { toFence } from '@xylem/membership';
 import type { AgentProcess } from './agent-process.ts';
+import { isOver } from './marks-seen.ts';
+import type { SeenMark } from './marks-seen.ts';
 import { LIVENESS } from './messages.ts';
+import { PromptChecks } from './prompt-checks.ts';
 import type { ProxyProcess } from './proxy-process.ts';
 import { StoreChecks } from './store-checks.ts';
 import type { Fact } from './trace.ts';
@@ -15,8 +18,12 @@ export interface Violation {
 
 /** L6: something wanted means that a dial is due within this. The ceiling of the backoff, and one turn of the clock. */
 const DIAL_DUE_MS = 8_001;
-/** S4: a holder whose host is lost loses its slot: silence, the PING that was not due yet, and clocks that drift. */
-const LOST_HOLDER_MS = LIVENESS.deadAfterMs + LIVENESS.intervalMs + 1_000;
+/** S4: a holder whose host is lost loses its slot after that much silence; clocks drift. */
+const LOST_HOLDER_MS = LIVENESS.deadAfterMs * 1.001;
+/** Whoever was stopped itself gives its peers up to eight times as long (Lifeguard), and asks once more before it blames. */
+const LOST_HOLDER_AFTER_PAUSE_MS = LIVENESS.deadAfterMs * 8 + LIVENESS.intervalMs;
+/** Who was deceived about a lease believes in it for another time to live, and a heartbeat that was on its way. */
+const DECEIVED_MS = 11_000;
 /** Why an agent may give up a claim that it holds. `drained` only once the drain was announced. */
 const GIVE_UP_REASONS: ReadonlySet<string> = new Set(['replaced', 'drained', 'stale-incarnation', 'leaving']);
 
@@ -24,12 +31,15 @@ const GIVE_UP_REASONS: ReadonlySet<string> = new Set(['replaced', 'drained', 'st
 export class Checkers {
   readonly #world: World;
   readonly #store: StoreChecks;
+  readonly #prompt: PromptChecks;
   readonly #turns = new Map<ProxyProcess | AgentProcess, number>();
   #violation: Violation | undefined;
 
   constructor(world: World) {
     this.#world = world;
-    this.#store = new StoreChecks(world, (promise, detail) => this.fail(promise, detail));
+    const fail = (promise: string, detail: string): void => this.fail(promise, detail);
+    this.#store = new StoreChecks(world, fail);
+    this.#prompt = new PromptChecks(world, this.#store, fail);
     world.trace.onFact = (fact) => this.#checkFact(fact);
   }
 
@@ -47,6 +57,11 @@ export class Checkers {
     for (const agent of this.#world.agents.values()) {
       if (this.#moved(agent)) this.#checkAgent(agent);
     }
+  }
+
+  /** Promises with a time; to be called every quarter of a second or so. */
+  look(calm: boolean): void {
+    if (this.#violation === undefined) this.#prompt.look(calm);
   }
 
   fail(promise: string, detail: string): void {
@@ -97,20 +112,19 @@ export class Checkers {
       if (end === undefined)
         return this.fail('S4', `${proxy.id} keeps ${tunnel} as ${state}, whose connection has ended`);
       const { peerDiedAt } = end;
-      // Whoever was stopped itself gives its peers more time.
-      if (peerDiedAt === undefined || proxy.host.everPaused) continue;
+      if (peerDiedAt === undefined) continue;
       const silentMs = this.#world.now - peerDiedAt;
-      if (silentMs > LOST_HOLDER_MS)
+      if (silentMs > (proxy.host.everPaused ? LOST_HOLDER_AFTER_PAUSE_MS : LOST_HOLDER_MS))
         this.fail('S4', `${proxy.id} keeps ${tunnel}, whose process died ${silentMs.toFixed(0)} ms ago`);
     }
   }
 
-  /** S3: a proxy without a session that still takes its lease for valid has its record. */
+  /** S3: a proxy that takes its lease for valid has its record, unless the store itself deceived it. */
   #checkLease(proxy: ProxyProcess): void {
-    const { store } = this.#world;
+    const { store, now } = this.#world;
     const status = proxy.link?.status();
-    if (status?.state !== 'reconnecting' || status.incarnation === 0n) return;
-    if (store.restores > 0 || store.liedOfLeases || this.#world.proxies.get(proxy.id) !== proxy) return;
+    if (status === undefined || status.leaseValidMs === 0) return;
+    if (status.state === 'leaving' || status.state === 'left' || now - store.deceivedAt <= DECEIVED_MS) return;
     const registered = this.#store.members.get(proxy.id)?.createRevision;
     const own = toFence(status.incarnation).createRevision;
     if (registered !== own) {
@@ -143,7 +157,8 @@ export class Checkers {
   /** L6: whoever knows a stamp knows every proxy that was registered by then and still is: nothing is forgotten for gossip's order. */
   #checkKnowledge(agent: AgentProcess): void {
     const status = agent.brain?.status();
-    if (status?.stamp === undefined || this.#store.restores > 0) return;
+    // Revisions of another epoch than the store's, or from before a restore that nobody has noticed yet, compare with nothing.
+    if (status?.stamp === undefined || status.stamp.epoch !== this.#store.ownEpoch) return;
     const { revision } = status.stamp;
     if (revision > this.#world.store.store.revision) {
       return this.fail('L6', `${agent.host.name} believes in revision ${String(revision)}, which the store never had`);
@@ -163,14 +178,8 @@ export class Checkers {
 
   #checkFact(fact: Fact): void {
     switch (fact.type) {
-      case 'dialServed':
-        if (fact.incarnation < fact.seen) {
-          this.fail(
-            'S3',
-            `${fact.agent} served a dial of ${fact.proxy} at ${String(fact.incarnation)}, having seen ${String(fact.seen)}`,
-          );
-        }
-        return;
+      case 'dialJudged':
+        return this.#checkDial(fact);
       case 'claimGivenUp':
         if (!GIVE_UP_REASONS.has(fact.reason) || (fact.reason === 'drained' && !fact.drainAnnounced)) {
           this.fail('L6', `${fact.agent} gave up its claim on ${fact.proxy}, unasked: ${fact.reason}`);
@@ -179,6 +188,14 @@ export class Checkers {
       case 'tunnelGivenUp':
         return this.#checkGivenUp(fact);
     }
+  }
+
+  /** S3: what is over is refused. L4, L5: nothing else is. */
+  #checkDial({ agent, proxy, served, mark, seen }: Extract<Fact, { type: 'dialJudged' }>): void {
+    if (served !== isOver(mark, seen)) return;
+    const what = `a dial of ${proxy} at ${describe(mark)}, having seen ${describe(seen)}`;
+    if (served) this.fail('S3', `${agent} served ${what}`);
+    else this.fail('L4', `${agent} refused ${what}`);
   }
 
   #checkGivenUp({
@@ -192,10 +209,13 @@ export class Checkers {
     if (reason === 'drain-deadline' && !drainAnnounced)
       this.fail('drain', `${proxy} closed ${tunnel} for its drain without having announced it`);
     const silent = reason === 'replaced' && detail.includes('did not answer');
-    if (silent && peer.alive && !peer.troubled && !this.#world.network.everBlocked) {
+    if (silent && peer.alive && !peer.troubled) {
       this.fail('S1', `${proxy} gave the slot of ${tunnel} away, whose process is well`);
     }
-    if (reason === 'claim-lost' && this.#world.store.restores === 0)
-      this.fail('S3', `${proxy} closed ${tunnel} as lost, and nobody else can have had it`);
+    if (reason === 'claim-lost') this.fail('S3', `${proxy} closed ${tunnel} as lost, and nobody else can have had it`);
   }
+}
+
+function describe({ incarnation, token, life }: SeenMark): string {
+  return `${String(incarnation)}/${String(token)} of life ${String(life)}`;
 }

@@ -1,6 +1,7 @@
-import { PREFIX, PREFIX_END, parseKey } from '@xylem/membership';
+import { EPOCH_KEY, decodeEpoch } from '@xylem/membership';
 import type { AgentProcess } from './agent-process.ts';
 import type { ProxyProcess } from './proxy-process.ts';
+import { storeDiffers } from './store-convergence.ts';
 import type { World } from './world.ts';
 
 const SETTLED: ReadonlySet<string> = new Set(['claimed', 'standby', 'sibling']);
@@ -8,59 +9,85 @@ const SETTLED: ReadonlySet<string> = new Set(['claimed', 'standby', 'sibling']);
 /** What still keeps a healed world from its goal; undefined once every promise of liveness is met. */
 export function notConverged(world: World): string | undefined {
   const live = world.liveProxies();
-  const leaves = new Set(
-    [...world.agents.values()].filter((agent) => agent.brain !== undefined).map((agent) => agent.leaf),
+  const names = live.map((proxy) => proxy.id as string).sort();
+  return (
+    first(world.proxies.values(), leaving) ??
+    first(live, (proxy) => proxyNotConverged(world, proxy, names)) ??
+    first(world.agents.values(), (agent) => agentNotConverged(agent, names)) ??
+    storeDiffers(world, live)
   );
-  for (const proxy of live) {
-    const status = proxy.root?.status();
-    if (status === undefined || !status.registryConnected) return `${proxy.id} has no registry`;
-    if (status.unrecorded > 0) return `${proxy.id} has ${String(status.unrecorded)} claims that are not recorded`;
-    for (const leaf of leaves) {
-      const held = status.tunnels.filter((tunnel) => tunnel.leaf === leaf && tunnel.state === 'claimed');
-      if (held.length === 0) return `${proxy.id} is not claimed by ${leaf}`;
-      const [claim] = held;
-      const agent = [...world.agents.values()].find((candidate) => candidate.agent === claim?.agent);
-      const entry = agent?.brain?.status().entries.find((candidate) => candidate.proxy === proxy.id);
-      if (entry?.state !== 'claimed' || entry.tunnel !== claim?.tunnel) {
-        return `${proxy.id} takes ${String(claim?.agent)} for its holder, which says ${entry?.state ?? 'nothing'}`;
-      }
-    }
-  }
-  for (const agent of world.agents.values()) {
-    const reason = agentNotConverged(agent, live);
+}
+
+function first<T>(items: Iterable<T>, check: (item: T) => string | undefined): string | undefined {
+  for (const item of items) {
+    const reason = check(item);
     if (reason !== undefined) return reason;
   }
-  return claimsDiffer(world, live);
+  return undefined;
 }
 
-/** Whether an agent knows every live proxy and serves it, or waits behind the one that does. */
-function agentNotConverged(agent: AgentProcess, live: readonly ProxyProcess[]): string | undefined {
+/** A drain ends, within its deadline. */
+function leaving(proxy: ProxyProcess): string | undefined {
+  const isLeaving = proxy.host.alive && proxy.root?.status().draining === true;
+  return isLeaving ? `${proxy.id} has not left yet` : undefined;
+}
+
+function proxyNotConverged(world: World, proxy: ProxyProcess, names: readonly string[]): string | undefined {
+  const status = proxy.root?.status();
+  if (status === undefined || !status.registryConnected) return `${proxy.id} has no registry`;
+  const known = (proxy.link?.view()?.snapshot().proxies ?? []).map(({ id }) => id as string).sort();
+  if (known.join() !== names.join()) return `${proxy.id} knows (${known.join()}), and (${names.join()}) are there`;
+  if (status.unrecorded > 0) return `${proxy.id} has ${String(status.unrecorded)} claims that are not recorded`;
+  const dead = proxy.tunnelEnds().find(({ end }) => end.peerDiedAt !== undefined);
+  if (dead !== undefined) return `${proxy.id} takes its tunnel of ${dead.agent} for alive, whose process is gone`;
+  const running = [...world.agents.values()].filter((agent) => agent.brain !== undefined);
+  return first(new Set(running.map((agent) => agent.leaf)), (leaf) => notHeld(world, proxy, leaf));
+}
+
+/** L1: somebody of the leaf cluster holds the proxy, and both agree who. */
+function notHeld(world: World, proxy: ProxyProcess, leaf: string): string | undefined {
+  const claim = proxy.root?.status().tunnels.find((tunnel) => tunnel.leaf === leaf && tunnel.state === 'claimed');
+  if (claim === undefined) return `${proxy.id} is not claimed by ${leaf}`;
+  const agent = [...world.agents.values()].find((candidate) => candidate.agent === claim.agent);
+  const entry = agent?.brain?.status().entries.find((candidate) => candidate.proxy === proxy.id);
+  if (entry?.state === 'claimed' && entry.tunnel === claim.tunnel) return undefined;
+  return `${proxy.id} takes ${claim.agent} for its holder, which says ${entry?.state ?? 'nothing'}`;
+}
+
+/** An agent knows exactly the live proxies, and serves each or waits behind the one that does. */
+function agentNotConverged(agent: AgentProcess, live: readonly string[]): string | undefined {
   const status = agent.brain?.status();
   if (status === undefined) return undefined;
-  if (status.wanted > 0) return `${agent.host.name} still seeks ${String(status.wanted)} proxies`;
-  const settled = new Set(status.entries.filter(({ state }) => SETTLED.has(state)).map(({ proxy }) => proxy));
+  const { name } = agent.host;
   const dead = agent.tunnelEnds().find(({ end }) => end.peerDiedAt !== undefined);
-  if (dead !== undefined)
-    return `${agent.host.name} takes its tunnel to ${dead.proxy} for alive, whose process is gone`;
-  const missing = live.find((proxy) => !settled.has(proxy.id));
-  return missing === undefined ? undefined : `${agent.host.name} has no place at ${missing.id}`;
+  if (dead !== undefined) return `${name} takes its tunnel to ${dead.proxy} for alive, whose process is gone`;
+  const known = status.entries.filter(({ state }) => state !== 'gone');
+  const missing = live.find((proxy) => !known.some((entry) => entry.proxy === proxy && SETTLED.has(entry.state)));
+  if (missing !== undefined) return `${name} has no place at ${missing}`;
+  const departed = known.find(({ proxy }) => !live.includes(proxy));
+  return departed === undefined ? undefined : `${name} takes ${departed.proxy} for ${departed.state}, which is no more`;
 }
 
-/** Rows 11 and S4: the records in the store are exactly the slots of the proxies. */
-function claimsDiffer(world: World, live: readonly ProxyProcess[]): string | undefined {
-  const recorded = new Set<string>();
-  for (const kv of world.store.list(PREFIX, PREFIX_END)) {
-    const parsed = parseKey(kv.key);
-    if (parsed.kind === 'claim')
-      recorded.add(`${parsed.claim.proxy}/${parsed.claim.leaf}/${String(parsed.claim.slot)}`);
+/**
+ * Why agents may believe longer than everybody else that something is so; undefined when nothing allows it. What nobody
+ * vouches for any more expires after three minutes only, for an omission is no evidence:
+ * - a root proxy that was never registered and is gone: no membership can speak of it;
+ * - an epoch that nobody else knows of, because the store was restored from before it and every process that knew it is gone.
+ */
+export function patience(world: World): string | undefined {
+  const epoch = decodeEpoch(world.store.list(EPOCH_KEY, `${EPOCH_KEY}\0`)[0]?.value ?? '') ?? 0n;
+  for (const agent of world.agents.values()) {
+    const status = agent.brain?.status();
+    if (status?.stamp !== undefined && status.stamp.epoch > epoch)
+      return `${agent.host.name} believes in epoch ${String(status.stamp.epoch)}`;
+    const unknown = status?.entries.find(
+      ({ proxy, incarnation, state }) => state !== 'gone' && incarnation === 0n && !isRunning(world, proxy),
+    );
+    if (unknown !== undefined) return `${agent.host.name} knows ${unknown.proxy}, which was never registered`;
   }
-  for (const proxy of live) {
-    for (const tunnel of proxy.root?.status().tunnels ?? []) {
-      if (tunnel.state !== 'claimed') continue;
-      const name = `${proxy.id}/${tunnel.leaf}/${String(tunnel.slot)}`;
-      if (!recorded.delete(name)) return `${name} is held but not in the store`;
-    }
-  }
-  const [left] = recorded;
-  return left === undefined ? undefined : `${left} is in the store but nobody holds it`;
+  return undefined;
+}
+
+function isRunning(world: World, proxy: string): boolean {
+  return world.proxies.get(proxy)?.host.alive === true;
 }

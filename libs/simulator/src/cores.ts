@@ -1,4 +1,4 @@
-import { LeafDiscovery, Liveness, RegistryLink, RootDiscovery } from '@xylem/discovery';
+import { DialFence, LeafDiscovery, Liveness, RegistryLink, RootDiscovery } from '@xylem/discovery';
 import type {
   LeafConfig,
   LeafEffect,
@@ -22,6 +22,7 @@ export type LeafCore = Pick<LeafDiscovery, 'handle' | 'pollEffect' | 'nextTimeou
 export type RootCore = Pick<RootDiscovery, 'handle' | 'pollEffect' | 'nextTimeout' | 'status' | 'checkInvariants'>;
 export type LinkCore = Pick<RegistryLink, 'handle' | 'pollEffect' | 'nextTimeout' | 'status' | 'view'>;
 export type RegistryApi = Pick<RegistryCore, 'handle' | 'pollEffect' | 'nextTimeout' | 'status'>;
+export type FenceCore = Pick<DialFence, 'admit' | 'raise' | 'check' | 'believes' | 'keepOnly'>;
 export type LivenessCore = Pick<Liveness, 'handle' | 'pollEffect' | 'nextTimeout'>;
 
 /** Makes the core of each process at each of its starts. */
@@ -30,6 +31,8 @@ export interface CoreMakers {
   readonly root: (config: RootConfig, host: Host) => RootCore;
   readonly link: (config: RegistryLinkConfig, host: Host) => LinkCore;
   readonly registry: (config: RegistryConfig, host: Host) => RegistryApi;
+  /** What an agent holds against dials that come over its tunnels. */
+  readonly fence: () => FenceCore;
   readonly agentLiveness: (host: Host) => LivenessCore;
   readonly proxyLiveness: (host: Host) => LivenessCore;
 }
@@ -40,6 +43,7 @@ export const PRODUCTION: CoreMakers = {
   root: (config, host) => new RootDiscovery(config, host.random, host.now),
   link: (config, host) => new RegistryLink(config, host.random, host.now),
   registry: (config, host) => new RegistryCore(config, host.now),
+  fence: () => new DialFence(),
   agentLiveness: (host) => new Liveness(LIVENESS, host.random, host.now),
   proxyLiveness: (host) => new Liveness(LIVENESS, host.random, host.now),
 };

@@ -21,6 +21,7 @@ export const FAULT_KINDS = [
   'store-leader-change',
   'store-wrong-revoke',
   'store-restore',
+  'store-rival-claim',
   'watch-break',
   'link-blocked',
   'link-one-way',

@@ -22,6 +22,7 @@ export class Host {
   #alive = false;
   #paused = false;
   #everPaused = false;
+  #resumedAt = -Infinity;
   #inbox: (() => void)[] = [];
   #timer: Scheduled | undefined;
   #timerAt: number | undefined;
@@ -46,6 +47,11 @@ export class Host {
     return this.#everPaused;
   }
 
+  /** Whether it was stopped at any moment of the last `ms`, in virtual time. */
+  pausedWithin(ms: number): boolean {
+    return this.#paused || this.#scheduler.now - this.#resumedAt <= ms;
+  }
+
   /** Rises with every start, so that what an earlier life left behind cannot reach a later one. */
   get generation(): number {
     return this.#generation;
@@ -61,6 +67,7 @@ export class Host {
     this.#alive = true;
     this.#paused = false;
     this.#everPaused = false;
+    this.#resumedAt = -Infinity;
   }
 
   crash(): void {
@@ -78,6 +85,7 @@ export class Host {
 
   resume(): void {
     this.#paused = false;
+    this.#resumedAt = this.#scheduler.now;
     const inbox = this.#inbox;
     this.#inbox = [];
     for (const work of inbox) this.run(work);

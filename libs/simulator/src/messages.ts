@@ -35,6 +35,8 @@ export type ProxyMessage =
       readonly proxy: ProxyId;
       readonly incarnation: Incarnation;
       readonly via: ProxyId | undefined;
+      /** Which start of the process this is: for checkers only, no agent decides by it. */
+      readonly life: number;
     }
   | { readonly type: 'refused'; readonly reason: 'duplicate-id' | 'refused'; readonly retryAfterMs: number }
   | { readonly type: 'granted'; readonly slot: number }
@@ -50,7 +52,14 @@ export type ProxyMessage =
   | { readonly type: 'pong'; readonly nonce: bigint }
   | { readonly type: 'drain'; readonly spreadMs: number; readonly deadlineMs: number }
   | { readonly type: 'goodbye'; readonly reason: string }
-  | { readonly type: 'dial'; readonly dial: number; readonly incarnation: Incarnation; readonly token: FencingToken };
+  | {
+      readonly type: 'dial';
+      readonly dial: number;
+      readonly incarnation: Incarnation;
+      readonly token: FencingToken;
+      /** For checkers only. */
+      readonly life: number;
+    };
 
 /** Intervals that the welcome states in production; one value for every simulated tunnel. */
 export const LIVENESS = { intervalMs: 5_000, deadAfterMs: 10_000 } as const;

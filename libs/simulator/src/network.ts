@@ -40,8 +40,18 @@ export class End {
     return this.#connection.diedAt(this.#side === 0 ? 1 : 0);
   }
 
+  /** Whether the process at the other end has closed it: what is held back may not have told us yet. */
+  get peerClosed(): boolean {
+    return !this.#connection.isOpen(this.#side === 0 ? 1 : 0);
+  }
+
   get peer(): Host {
     return this.#connection.ends[this.#side === 0 ? 1 : 0].host;
+  }
+
+  /** Whether something between the two ends was blocked at any moment of the last `ms`. */
+  blockedWithin(ms: number): boolean {
+    return this.#connection.blockedWithin(ms);
   }
 
   listen(handlers: EndHandlers): void {
@@ -103,6 +113,10 @@ export class Connection {
     this.ends = [new End(this, 0, from), new End(this, 1, to)];
   }
 
+  blockedWithin(ms: number): boolean {
+    return this.#network.blockedWithin(this.#sides[0].host, this.#sides[1].host, ms);
+  }
+
   isOpen(index: 0 | 1): boolean {
     return this.#sides[index].open;
   }
@@ -128,8 +142,19 @@ export class Connection {
     const own = this.#sides[index];
     if (!own.open) return;
     own.open = false;
-    this.#transmit(index, (target) => this.#ended(target, how));
-    this.#network.forget(this);
+    if (how === 'reset' && this.#isBlocked(index)) {
+      // A kernel that resets sends nothing again: what is on its way is lost, the reset with it.
+      this.#sides[other(index)].held.length = 0;
+    } else this.#transmit(index, (target) => this.#ended(target, how));
+    if (!this.#isHeld()) this.#network.forget(this);
+  }
+
+  #isBlocked(from: 0 | 1): boolean {
+    return this.#network.blocked(this.#sides[from].host, this.#sides[other(from)].host);
+  }
+
+  #isHeld(): boolean {
+    return this.#sides.some((side) => side.held.length > 0);
   }
 
   /** The process at `index` died: its kernel resets the connection, unless the whole host has vanished. */
@@ -155,6 +180,7 @@ export class Connection {
       if (this.#network.blocked(this.#sides[other(index)].host, target.host)) continue;
       for (const work of target.held.splice(0)) this.#schedule(target, work);
     }
+    if (this.#sides.some((side) => !side.open) && !this.#isHeld()) this.#network.forget(this);
   }
 
   sideOf(host: Host): 0 | 1 | undefined {
@@ -193,6 +219,10 @@ export class Connection {
   }
 }
 
+function pair(from: Host, to: Host): string {
+  return `${from.name}>${to.name}`;
+}
+
 function other(index: 0 | 1): 0 | 1 {
   return index === 0 ? 1 : 0;
 }
@@ -204,7 +234,8 @@ export class Network {
   readonly #connections = new Set<Connection>();
   readonly #blocked = new Set<string>();
   #nextId = 0;
-  #everBlocked = false;
+  /** When each direction was last freed. */
+  readonly #freedAt = new Map<string, number>();
   minDelayMs = 0.2;
   maxDelayMs = 5;
 
@@ -223,29 +254,31 @@ export class Network {
     return connection;
   }
 
-  /** Whether anything was ever held back between any two hosts. */
-  get everBlocked(): boolean {
-    return this.#everBlocked;
+  /** Whether something between the two hosts, in either direction, was blocked at any moment of the last `ms`. */
+  blockedWithin(one: Host, another: Host, ms: number): boolean {
+    return [pair(one, another), pair(another, one)].some(
+      (key) => this.#blocked.has(key) || this.scheduler.now - (this.#freedAt.get(key) ?? -Infinity) <= ms,
+    );
   }
 
   blocked(from: Host, to: Host): boolean {
-    return this.#blocked.has(`${from.name}>${to.name}`);
+    return this.#blocked.has(pair(from, to));
   }
 
   /** Blocks one direction; healing delivers what was held, in order. */
   block(from: Host, to: Host): void {
-    this.#everBlocked = true;
-    this.#blocked.add(`${from.name}>${to.name}`);
+    this.#blocked.add(pair(from, to));
   }
 
   heal(from: Host, to: Host): void {
-    this.#blocked.delete(`${from.name}>${to.name}`);
+    if (this.#blocked.delete(pair(from, to))) this.#freedAt.set(pair(from, to), this.scheduler.now);
     for (const connection of this.#connections) {
       if (connection.sideOf(from) !== undefined && connection.sideOf(to) !== undefined) connection.release();
     }
   }
 
   healAll(): void {
+    for (const key of this.#blocked) this.#freedAt.set(key, this.scheduler.now);
     this.#blocked.clear();
     for (const connection of this.#connections) connection.release();
   }

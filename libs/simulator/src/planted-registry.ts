@@ -1,7 +1,7 @@
-import type { RegistryEffect, RegistryEvent, TxnOperation } from '@xylem/membership';
+import type { KeyValue, RegistryEffect, RegistryEvent, TxnOperation } from '@xylem/membership';
 import { PRODUCTION, tapRegistry } from './cores.ts';
 import type { Tap } from './cores.ts';
-import type { PlantedBug } from './planted.ts';
+import type { PlantedBug } from './planted-tap.ts';
 
 function registry(name: string, tap: () => Tap<RegistryEvent, RegistryEffect>): PlantedBug {
   return {
@@ -24,7 +24,7 @@ function touches(txn: TxnOperation, type: 'put' | 'delete', area: string): boole
   return txn.success.some((step) => step.type === type && step.key.includes(`/${area}/`));
 }
 
-/** The same mistakes that have been made around etcd elsewhere. */
+/** Mistakes of a registry; most of them have been made around etcd elsewhere. */
 export const REGISTRY_BUGS: readonly PlantedBug[] = [
   registry('a release is not guarded by its token', () =>
     rewriteTxn((txn) => (touches(txn, 'delete', 'claims') ? { ...txn, compares: [] } : txn)),
@@ -79,4 +79,21 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
         ? [{ ...event, sentAt: now, ttlMs: event.ttlMs === 0 ? 0 : event.ttlMs + 2_000 }]
         : [event],
   })),
+  registry('keys of one revision are taken for the same in every history', () => {
+    const known = new Map<string, string>();
+    const asKnown = (kv: KeyValue): KeyValue => {
+      const version = `${kv.key}@${String(kv.modRevision)}`;
+      const value = known.get(version) ?? kv.value;
+      known.set(version, value);
+      return { ...kv, value };
+    };
+    return {
+      event: (event) => {
+        if (event.type !== 'storeReplied' || event.outcome.status !== 'done') return [event];
+        const { result } = event.outcome;
+        if (result.type !== 'range') return [event];
+        return [{ ...event, outcome: { ...event.outcome, result: { ...result, kvs: result.kvs.map(asKnown) } } }];
+      },
+    };
+  }),
 ];

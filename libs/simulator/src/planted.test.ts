@@ -10,7 +10,7 @@ const QUICK: readonly (readonly [name: string, promise: string])[] = [
   ['dials while idle', 'L2'],
   ['a tunnel that closes does not free its slot', 'S4'],
   ['a claim is granted twice', 'S1'],
-  ['claims hang on no lease', 'L1'],
+  ['claims hang on no lease', 'S3'],
   ['a drain closes before it announces', 'drain'],
 ];
 

@@ -1,44 +1,20 @@
 import { defaultRootConfig } from '@xylem/discovery';
-import type {
-  AgentId,
-  GossipMessage,
-  Incarnation,
-  InstanceNonce,
-  LeafId,
-  ProxyId,
-  RootCloseReason,
-  RootConfig,
-  RootEffect,
-  RootEvent,
-  TunnelId,
-} from '@xylem/discovery';
-import type { CoreMakers, LinkCore, LivenessCore, RootCore } from './cores.ts';
+import type { InstanceNonce, ProxyId, RootConfig, RootEffect, RootEvent, TunnelId } from '@xylem/discovery';
+import type { CoreMakers, LinkCore, RootCore } from './cores.ts';
 import type { GossipFaults } from './gossip-faults.ts';
 import type { Host } from './host.ts';
-import type { AgentMessage, ProxyMessage } from './messages.ts';
+import type { AgentMessage } from './messages.ts';
 import type { End } from './network.ts';
 import { ProxySession } from './proxy-session.ts';
 import type { SessionOwner } from './proxy-session.ts';
-import type { PeerSeen, Trace } from './trace.ts';
+import { ProxyTunnel } from './proxy-tunnel.ts';
+import type { ProxyTunnelListener } from './proxy-tunnel.ts';
+import type { Trace } from './trace.ts';
+import { ProxyVoice } from './proxy-voice.ts';
+import { UserDials } from './user-dials.ts';
 
 /** Opens a session stream to a registry; undefined when nothing accepts. */
 export type SessionDialler = (proxy: ProxyProcess, registry: string, answer: (end: End | undefined) => void) => void;
-
-/** What checkers see of a tunnel. */
-export type TunnelEnd = Readonly<Pick<Tunnel, 'id' | 'leaf' | 'agent' | 'end' | 'granted'>>;
-
-interface Tunnel {
-  readonly id: TunnelId;
-  readonly end: End;
-  readonly leaf: LeafId;
-  readonly agent: AgentId;
-  readonly liveness: LivenessCore;
-  /** The slot of the last grant that was sent. */
-  granted: number | undefined;
-  grantedOffline: boolean;
-  drainAnnounced: boolean;
-  challenged: boolean;
-}
 
 /** One root proxy: its real cores, with tunnels, registry sessions and gossip simulated. */
 export class ProxyProcess {
@@ -48,17 +24,15 @@ export class ProxyProcess {
   readonly #config: RootConfig;
   readonly #cores: CoreMakers;
   readonly #session: ProxySession;
-  readonly #gossip: GossipFaults;
+  readonly #voice: ProxyVoice;
   readonly #trace: Trace;
   readonly #clock: () => number;
-  readonly #tunnels = new Map<TunnelId, Tunnel>();
+  readonly #tunnels = new Map<TunnelId, ProxyTunnel>();
+  readonly #users = new UserDials();
   #root: RootCore | undefined;
   #lives = 0;
   #onEnded: (() => void) | undefined;
-  /** Tunnels that asked to stand by: for the trace. */
-  readonly #waiting = new Set<TunnelId>();
   #turns = 0;
-  #dials = 0;
 
   constructor(parts: {
     readonly host: Host;
@@ -76,9 +50,18 @@ export class ProxyProcess {
     this.generation = parts.generation ?? 0;
     this.#config = { ...defaultRootConfig(this.id), ...parts.config };
     this.#cores = parts.cores;
-    this.#gossip = parts.gossip;
     this.#trace = parts.trace;
     this.#clock = parts.clock;
+    this.#voice = new ProxyVoice({
+      proxy: this.id,
+      host: this.host,
+      gossip: parts.gossip,
+      trace: parts.trace,
+      note: (what) => this.#note(what),
+      tunnel: (id) => this.#tunnels.get(id),
+      isConnected: () => this.#root?.status().registryConnected === true,
+      closed: (id, reason) => this.#closed(id, reason),
+    });
     this.#session = new ProxySession(this.#sessionOwner(parts.connect), parts.registries, parts.cores.link);
   }
 
@@ -99,6 +82,14 @@ export class ProxyProcess {
     };
   }
 
+  readonly #listener: ProxyTunnelListener = {
+    answered: ({ id }) => {
+      this.#note(`challenge answered by ${id}`);
+      this.#toRoot({ type: 'challengeAnswered', tunnel: id });
+    },
+    silent: ({ id }) => this.#closed(id, 'silent'),
+  };
+
   get root(): RootCore | undefined {
     return this.#root;
   }
@@ -117,23 +108,20 @@ export class ProxyProcess {
   }
 
   /** Tunnels as this end sees them: for checkers. */
-  tunnelEnds(): readonly TunnelEnd[] {
+  tunnelEnds(): readonly Pick<ProxyTunnel, 'id' | 'leaf' | 'agent' | 'end' | 'granted'>[] {
     return [...this.#tunnels.values()];
   }
 
-  /** Users come: one connection over every claimed tunnel, carrying incarnation and token as production does. */
+  /** Users come: one connection over every claimed tunnel. */
   dialNodes(): void {
-    const status = this.#root?.status();
-    for (const { tunnel, state, token } of status?.tunnels ?? []) {
-      if (state !== 'claimed' && state !== 'provisional') continue;
-      this.#dials += 1;
-      this.#send(this.#tunnels.get(tunnel)?.end, {
-        type: 'dial',
-        dial: this.#dials,
-        incarnation: status?.incarnation ?? (0n as Incarnation),
-        token,
-      });
-    }
+    const { root } = this;
+    if (root === undefined) return;
+    for (const { tunnel, dial } of this.#users.round(root.status(), this.#lives)) this.#tunnels.get(tunnel)?.send(dial);
+  }
+
+  /** Dials of the last round that did not come to a connection, for a person. */
+  get unserved(): readonly string[] {
+    return this.#users.unserved;
   }
 
   start(): void {
@@ -151,6 +139,7 @@ export class ProxyProcess {
     this.#root = undefined;
     this.#session.crash();
     this.#tunnels.clear();
+    this.#users.forget();
     this.host.crash();
   }
 
@@ -181,21 +170,12 @@ export class ProxyProcess {
   #attach(end: End, hello: Extract<AgentMessage, { type: 'hello' }>, via: ProxyId | undefined): void {
     const root = this.#root;
     if (root === undefined) return;
-    const { tunnel, leaf, agent, nonce, replaces } = hello;
-    const liveness = this.#cores.proxyLiveness(this.host);
-    this.#tunnels.set(tunnel, {
-      id: tunnel,
-      end,
-      leaf,
-      agent,
-      liveness,
-      granted: undefined,
-      grantedOffline: false,
-      drainAnnounced: false,
-      challenged: false,
-    });
-    this.#send(end, { type: 'welcome', proxy: this.id, incarnation: root.status().incarnation, via });
-    this.#toRoot({ type: 'attachRequested', tunnel, leaf, agent, nonce, replaces, via });
+    const { tunnel: id, leaf, agent, nonce, replaces } = hello;
+    const { incarnation } = root.status();
+    const tunnel = new ProxyTunnel(hello, end, this.host, this.#cores.proxyLiveness(this.host), this.#listener);
+    this.#tunnels.set(id, tunnel);
+    tunnel.send({ type: 'welcome', proxy: this.id, incarnation, via, life: this.#lives });
+    this.#toRoot({ type: 'attachRequested', tunnel: id, leaf, agent, nonce, replaces, via });
   }
 
   #received(id: TunnelId, message: AgentMessage): void {
@@ -205,13 +185,12 @@ export class ProxyProcess {
       case 'hello':
         return;
       case 'standby':
-        this.#waiting.add(id);
+        this.#voice.standsBy(id);
         return this.#toRoot({ type: 'standbyRequested', tunnel: id });
       case 'ping':
-        return this.#send(tunnel.end, { type: 'pong', nonce: message.nonce });
+        return tunnel.send({ type: 'pong', nonce: message.nonce });
       case 'pong':
-        tunnel.liveness.handle({ type: 'pongReceived', nonce: message.nonce }, this.host.now);
-        this.#performLiveness(tunnel);
+        tunnel.ponged(message.nonce);
         return this.#wake();
       case 'snapshotWanted':
         return this.#toRoot({ type: 'snapshotRequested', tunnel: id });
@@ -221,13 +200,14 @@ export class ProxyProcess {
         tunnel.end.close();
         return this.#closed(id, message.reason);
       case 'dialAnswer':
+        this.#users.answered(message.dial, message.outcome === 'connected');
         return this.#note(`dial ${String(message.dial)} over ${id}: ${message.outcome}`);
     }
   }
 
   #closed(id: TunnelId, how: string): void {
     if (!this.#tunnels.delete(id)) return;
-    this.#waiting.delete(id);
+    this.#voice.forget(id);
     this.#note(`tunnel ${id} over: ${how}`);
     this.#toRoot({ type: 'tunnelClosed', tunnel: id });
   }
@@ -251,7 +231,7 @@ export class ProxyProcess {
 
   #wake(): void {
     const due = [this.#root?.nextTimeout(), this.link?.nextTimeout()];
-    for (const tunnel of this.#tunnels.values()) due.push(tunnel.liveness.nextTimeout());
+    for (const tunnel of this.#tunnels.values()) due.push(tunnel.nextTimeout());
     const next = due.reduce(
       (least, at) => (at !== undefined && (least === undefined || at < least) ? at : least),
       undefined,
@@ -261,53 +241,15 @@ export class ProxyProcess {
 
   #timeout(): void {
     const { now } = this.host;
-    const isDue = (at: number | undefined): boolean => at !== undefined && at <= now;
-    for (const tunnel of [...this.#tunnels.values()]) {
-      if (!isDue(tunnel.liveness.nextTimeout())) continue;
-      tunnel.liveness.handle({ type: 'timeout' }, now);
-      this.#performLiveness(tunnel);
-    }
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.timeout(now);
     this.#session.timeout(now);
-    if (isDue(this.#root?.nextTimeout())) this.#root?.handle({ type: 'timeout' }, now);
+    const due = this.#root?.nextTimeout();
+    if (due !== undefined && due <= now) this.#root?.handle({ type: 'timeout' }, now);
     this.#perform();
   }
 
-  #performLiveness(tunnel: Tunnel): void {
-    for (let effect = tunnel.liveness.pollEffect(); effect !== undefined; effect = tunnel.liveness.pollEffect()) {
-      if (effect.type === 'sendPing') this.#send(tunnel.end, { type: 'ping', nonce: effect.nonce });
-      else if (effect.type === 'reportAlive') {
-        this.#answersChallenge(tunnel);
-      } else {
-        tunnel.end.reset();
-        this.#closed(tunnel.id, 'silent');
-      }
-    }
-  }
-
   #doRoot(effect: RootEffect): void {
-    const end = 'tunnel' in effect ? this.#tunnels.get(effect.tunnel)?.end : undefined;
     switch (effect.type) {
-      case 'grantClaim':
-        return this.#grant(effect.tunnel, effect.slot);
-      case 'confirmClaim':
-        this.#noteRecorded(effect.tunnel);
-        return this.#send(end, {
-          type: 'recorded',
-          slot: effect.slot,
-          token: effect.token,
-          incarnation: effect.incarnation,
-        });
-      case 'reportHeld':
-        return this.#send(end, { type: 'held', holder: effect.holder });
-      case 'sendGossip':
-        return this.#tell(effect.tunnel, effect.message);
-      case 'challengeTunnel':
-        return this.#challenge(effect.tunnel);
-      case 'closeTunnel':
-        return this.#close(effect.tunnel, effect.reason, effect.detail);
-      case 'announceDrain':
-        this.#announced(effect.tunnel);
-        return this.#send(end, { type: 'drain', spreadMs: effect.spreadMs, deadlineMs: effect.deadlineMs });
       case 'recordClaim': {
         const { request, leaf, slot, agent, nonce } = effect;
         return this.#session.ask(
@@ -326,84 +268,12 @@ export class ProxyProcess {
         return this.#session.tell({ type: 'drainRequested' });
       case 'drained':
         return this.#session.tell({ type: 'leaveRequested', deadlineMs: 3_000 });
+      default:
+        return this.#voice.perform(effect);
     }
-  }
-
-  /** Gossip is the one thing that may be lost, doubled, late and out of order even while the connection is fine. */
-  #tell(tunnel: TunnelId, message: GossipMessage): void {
-    for (const delayMs of this.#gossip.deliveries(this.host.random)) {
-      const say = (): void => this.#send(this.#tunnels.get(tunnel)?.end, { type: 'gossip', message });
-      if (delayMs === 0) say();
-      else this.host.after(delayMs, say);
-    }
-  }
-
-  #answersChallenge(tunnel: Tunnel): void {
-    if (!tunnel.challenged) return;
-    tunnel.challenged = false;
-    this.#note(`challenge answered by ${tunnel.id}`);
-    this.#toRoot({ type: 'challengeAnswered', tunnel: tunnel.id });
-  }
-
-  #challenge(id: TunnelId): void {
-    const tunnel = this.#tunnels.get(id);
-    if (tunnel === undefined) return;
-    this.#note(`challenges ${id}`);
-    tunnel.challenged = true;
-    tunnel.liveness.handle({ type: 'challengeRequested' }, this.host.now);
-    this.#performLiveness(tunnel);
-  }
-
-  #grant(id: TunnelId, slot: number): void {
-    const tunnel = this.#tunnels.get(id);
-    if (tunnel === undefined) return;
-    this.#note(`${this.#waiting.delete(id) ? 'promotes standby' : 'grants slot'} ${String(slot)} to ${id}`);
-    tunnel.granted = slot;
-    tunnel.grantedOffline = this.#root?.status().registryConnected === false;
-    this.#send(tunnel.end, { type: 'granted', slot });
-  }
-
-  #noteRecorded(id: TunnelId): void {
-    const tunnel = this.#tunnels.get(id);
-    if (tunnel?.grantedOffline !== true) return;
-    tunnel.grantedOffline = false;
-    this.#note(`records a claim that was provisional: ${id}`);
-  }
-
-  #announced(id: TunnelId): void {
-    const tunnel = this.#tunnels.get(id);
-    if (tunnel !== undefined) tunnel.drainAnnounced = true;
-  }
-
-  #close(id: TunnelId, reason: RootCloseReason, detail: string): void {
-    const tunnel = this.#tunnels.get(id);
-    if (tunnel === undefined) return;
-    this.#note(`closes ${id}: ${reason}: ${detail}`);
-    this.#trace.tell({
-      type: 'tunnelGivenUp',
-      proxy: this.id,
-      tunnel: id,
-      reason,
-      detail,
-      drainAnnounced: tunnel.drainAnnounced,
-      peer: seenPeer(tunnel.end),
-    });
-    tunnel.granted = undefined;
-    this.#send(tunnel.end, { type: 'goodbye', reason: `${reason}: ${detail}` });
-    tunnel.end.close();
-    // A closed stream is told after this turn, as a real one would.
-    this.host.after(0, () => this.#closed(id, reason));
-  }
-
-  #send(end: End | undefined, message: ProxyMessage): void {
-    end?.send(message);
   }
 
   #note(what: string): void {
     this.#trace.add(this.#clock(), this.host.name, what);
   }
-}
-
-function seenPeer({ peerDiedAt, peer }: End): PeerSeen {
-  return { alive: peerDiedAt === undefined, troubled: peer.everPaused };
 }

@@ -174,6 +174,9 @@ export class ProxySession {
     const forLink = linkEvent(session, reply);
     if (forLink !== undefined) return this.#handle(forLink);
     const forRoot = claimEvent(reply);
-    if (forRoot !== undefined) this.#informed(forRoot);
+    if (forRoot === undefined) return;
+    if (forRoot.type === 'claimRefused')
+      this.#owner.note(`finds its slot recorded for ${forRoot.holder?.agent ?? 'nobody it was told of'}`);
+    this.#informed(forRoot);
   }
 }

@@ -3,9 +3,10 @@ import type { BalancerPolicy } from './balancer.ts';
 import { Chaos } from './chaos.ts';
 import { Checkers } from './checkers.ts';
 import type { Violation } from './checkers.ts';
-import { notConverged } from './convergence.ts';
 import { planFaults } from './faults.ts';
 import type { Fault } from './faults.ts';
+import { advance, converge, watchQuiet } from './phases.ts';
+import type { Run } from './phases.ts';
 import { KeyedRandom } from './random.ts';
 import { Reached } from './situations.ts';
 import type { TraceLine } from './trace.ts';
@@ -14,22 +15,7 @@ import type { WorldOptions } from './world.ts';
 
 /** Faults strike until here, virtual milliseconds. */
 const CHAOS_MS = 60_000;
-/**
- * After healing everything must be as promised within this: the lease of a host that vanished (10 s), liveness stretched
- * eightfold by the own process's pause (80 s), one backoff (8 s).
- */
-const CONVERGE_MS = 110_000;
-/** Unsteered, chance alone decides: enough backoffs for a coupon collector's bad day. */
-const CONVERGE_BY_CHANCE_MS = 400_000;
-/** Restored twice, and every process that knew the raised epoch gone: agents believe again once their head expired (180 s). */
-const CONVERGE_FORGOTTEN_EPOCH_MS = 300_000;
-const LOOK_EVERY_MS = 250;
-/** L2 is watched for this long once all is claimed. */
-const QUIET_MS = 60_000;
-/** One jittered probe a minute, and one where the window is cut at both ends. */
-const QUIET_DIALS = 2;
-
-export type Overrides = Pick<WorldOptions, 'cores' | 'fencedAgents' | 'leafConfig' | 'rootConfig'>;
+export type Overrides = Pick<WorldOptions, 'cores' | 'leafConfig' | 'rootConfig'>;
 
 export interface RunOptions {
   readonly seed: number;
@@ -90,13 +76,13 @@ export function simulate(options: RunOptions): RunReport {
   const checkers = new Checkers(world);
   const reached = new Reached();
   world.trace.onLine = (line) => reached.see(line);
-  const run: Run = { world, checkers, look: options.observe?.(world) };
+  const run: Run = { world, chaos, checkers, observe: options.observe?.(world) };
   let convergedMs: number | undefined;
   let quietDials = 0;
   try {
     advance(run, CHAOS_MS);
     chaos.heal();
-    convergedMs = converge(run, convergeLimit(shape.steering, faults));
+    convergedMs = converge(run, shape.steering);
     if (checkers.violation === undefined) quietDials = watchQuiet(run);
   } catch (error) {
     checkers.fail(
@@ -118,54 +104,6 @@ export function simulate(options: RunOptions): RunReport {
     reached: reached.names,
     trace: world.trace.lines,
   };
-}
-
-function convergeLimit(steering: 'sni' | 'off', faults: readonly Fault[]): number {
-  if (steering === 'off') return CONVERGE_BY_CHANCE_MS;
-  return faults.filter((fault) => fault.kind === 'store-restore').length > 1
-    ? CONVERGE_FORGOTTEN_EPOCH_MS
-    : CONVERGE_MS;
-}
-
-interface Run {
-  readonly world: World;
-  readonly checkers: Checkers;
-  readonly look: (() => void) | undefined;
-}
-
-function advance({ world, checkers, look }: Run, until: number): void {
-  while (checkers.violation === undefined && world.scheduler.step(until)) {
-    checkers.afterStep();
-    look?.();
-  }
-}
-
-function converge(run: Run, limitMs: number): number | undefined {
-  const { world, checkers } = run;
-  const from = world.now;
-  for (let at = from; at <= from + limitMs; at += LOOK_EVERY_MS) {
-    advance(run, at);
-    if (checkers.violation !== undefined) return undefined;
-    if (notConverged(world) === undefined) return world.now - from;
-  }
-  checkers.fail('L1', notConverged(world) ?? 'nothing');
-  return undefined;
-}
-
-/** L2: nothing to do means nothing is dialled. Relayed tunnels may be tried again directly, which is one dial each. */
-function watchQuiet(run: Run): number {
-  const { world, checkers } = run;
-  const before = new Map([...world.agents.values()].map((agent) => [agent, agent.dialsMade]));
-  advance(run, world.now + QUIET_MS);
-  let total = 0;
-  for (const [agent, dials] of before) {
-    const made = agent.dialsMade - dials;
-    total += made;
-    if (made > QUIET_DIALS) checkers.fail('L2', `${agent.host.name} dialled ${String(made)} times in a quiet minute`);
-  }
-  const reason = notConverged(world);
-  if (reason !== undefined) checkers.fail('L1', `lost again in a quiet minute: ${reason}`);
-  return total;
 }
 
 function totalDials(world: World): number {

@@ -44,6 +44,28 @@ export const SITUATIONS: readonly Situation[] = [
   { name: 'a root proxy leaves in order', matches: says('has left') },
   { name: 'an agent leaves a draining proxy', matches: says(': drained') },
   { name: 'a peer is found dead by its silence', matches: says('over: silent') },
+  {
+    name: 'a claim lost its race to a record of somebody else',
+    matches: says('finds its slot recorded for somebody-else'),
+  },
+  {
+    name: 'a provisional claim lost its race to the record of the one before it',
+    matches: (line) => line.what.startsWith('finds its slot recorded for ') && !line.what.endsWith('somebody-else'),
+  },
+  { name: 'a root proxy that is not registered is served', matches: says('serves a dial of an unregistered') },
+  {
+    name: 'a restore shows by a revision that went back',
+    matches: (line) => says('"type":"storeRestored"')(line) && says('after revision')(line),
+  },
+  { name: 'a restore shows by a list that contradicts', matches: says('the list contradicts what was seen before') },
+  {
+    name: 'a restore shows by what a root proxy had seen',
+    matches: (line) => says('"type":"storeRestored"')(line) && /"proxy p[0-9]+: /.test(line.what),
+  },
+  { name: 'a lease lapses while its root proxy is stopped or cut off', matches: says('the lease has lapsed') },
+  { name: 'a session breaks while a registration is under way', matches: says('"code":"store-unavailable"') },
+  { name: 'a drain is cut at its deadline', matches: says('drain-deadline') },
+  { name: 'a second agent takes over without a registry', matches: says('promotes standby, without a registry') },
   { name: 'a dial fails on a certificate that does not fit', matches: says('dial failed: handshake') },
 ];
 

@@ -1,4 +1,4 @@
-import { PREFIX, PREFIX_END, decodeClaim, parseKey, toFence } from '@xylem/membership';
+import { PREFIX, PREFIX_END, decodeClaim, decodeEpoch, parseKey, toFence } from '@xylem/membership';
 import type { KeyValue } from '@xylem/membership';
 import type { ProxyProcess } from './proxy-process.ts';
 import type { World } from './world.ts';
@@ -17,10 +17,15 @@ export class StoreChecks {
   readonly #lastToken = new Map<string, bigint>();
   /** Tokens that were ever recorded, by key of the claim. */
   readonly #written = new Map<string, Set<bigint>>();
+  /** The last token that a proxy went by, by key of the claim. */
+  readonly #used = new Map<string, bigint>();
   #claims = new Map<string, KeyValue>();
   #members: ReadonlyMap<string, Registered> = new Map();
   #revision = 0n;
   #restores = 0;
+  #epoch = 0n;
+  /** Greatest epoch that any earlier state of the store had. */
+  #pastEpoch = 0n;
 
   constructor(world: World, fail: (promise: string, detail: string) => void) {
     this.#world = world;
@@ -32,8 +37,14 @@ export class StoreChecks {
     return this.#members;
   }
 
-  get restores(): number {
-    return this.#restores;
+  /** Claim records as of now. */
+  get claims(): readonly KeyValue[] {
+    return [...this.#claims.values()];
+  }
+
+  /** The epoch of this very state of the store; undefined after a restore until it was raised above all before. */
+  get ownEpoch(): bigint | undefined {
+    return this.#epoch > this.#pastEpoch ? this.#epoch : undefined;
   }
 
   /** S2 and S3 in the store: one claim per slot, tokens rise, no record of an incarnation that is over, none taken from its holder. */
@@ -41,8 +52,11 @@ export class StoreChecks {
     const { store, restores } = this.#world.store;
     if (store.revision === this.#revision && restores === this.#restores) return;
     const restored = restores !== this.#restores;
-    // A restored store counts some revisions twice; the epoch in front of them keeps fences rising.
-    if (restored) this.#lastToken.clear();
+    if (restored) {
+      // What comes back with a backup is older than what was there.
+      this.#lastToken.clear();
+      if (this.#epoch > this.#pastEpoch) this.#pastEpoch = this.#epoch;
+    }
     this.#restores = restores;
     this.#revision = store.revision;
     const before = { members: this.#members, claims: this.#claims };
@@ -58,6 +72,7 @@ export class StoreChecks {
       const parsed = parseKey(kv.key);
       if (parsed.kind === 'member') members.set(parsed.proxy, kv);
       if (parsed.kind === 'claim') claims.set(kv.key, kv);
+      if (parsed.kind === 'epoch') this.#epoch = decodeEpoch(kv.value) ?? 0n;
     }
     this.#members = members;
     this.#claims = claims;
@@ -66,16 +81,16 @@ export class StoreChecks {
   #checkClaim(kv: KeyValue): void {
     const parsed = parseKey(kv.key);
     if (parsed.kind !== 'claim') return;
-    const last = this.#lastToken.get(kv.key) ?? 0n;
-    if (kv.createRevision < last)
-      this.#fail('S2', `token of ${kv.key} fell from ${String(last)} to ${String(kv.createRevision)}`);
-    this.#lastToken.set(kv.key, kv.createRevision);
     const record = decodeClaim(kv.value);
     if (record === undefined) return this.#fail('S2', `claim ${kv.key} cannot be read`);
-    this.#remember(kv.key, ((record.epoch - 1n) << REVISION_BITS) | kv.createRevision);
-    const member = this.#members.get(parsed.claim.proxy)?.createRevision;
+    const token = ((record.epoch - 1n) << REVISION_BITS) | kv.createRevision;
+    const last = this.#lastToken.get(kv.key) ?? 0n;
+    if (token < last) this.#fail('S2', `token of ${kv.key} fell from ${String(last)} to ${String(token)}`);
+    this.#lastToken.set(kv.key, token);
+    this.#remember(kv.key, token);
+    const member = this.#members.get(parsed.claim.proxy)?.createRevision ?? 'gone';
     const incarnation = toFence(record.incarnation).createRevision;
-    if (member !== undefined && member !== incarnation) {
+    if (member !== incarnation) {
       this.#fail(
         'S3',
         `${kv.key} belongs to incarnation ${String(incarnation)}, but ${parsed.claim.proxy} is at ${String(member)}`,
@@ -111,13 +126,17 @@ export class StoreChecks {
     }
   }
 
-  /** S2: a token that a proxy goes by has been in the store. */
+  /** S2: a token that a proxy goes by has been in the store, and is above all that it or an earlier life went by. */
   checkTokens(proxy: ProxyProcess): void {
     for (const { leaf, slot, token } of proxy.root?.status().tunnels ?? []) {
       if (slot === undefined || token === 0n) continue;
       const key = `${PREFIX}claims/${leaf}/${proxy.id}/${String(slot)}`;
       if (this.#written.get(key)?.has(token) !== true)
         this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key}, which was never recorded`);
+      const greatest = this.#used.get(key) ?? 0n;
+      if (token < greatest)
+        this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key} after ${String(greatest)}`);
+      this.#used.set(key, token);
     }
   }
 }

@@ -1,4 +1,12 @@
-import type { KeyValue, StoreHeader, StoreOperation, StoreOutcome, StoreResult, TxnOperation } from '@xylem/membership';
+import type {
+  KeyValue,
+  StoreHeader,
+  StoreOperation,
+  StoreOutcome,
+  StoreResult,
+  TxnOperation,
+  TxnStep,
+} from '@xylem/membership';
 import { Store, StoreError, key } from '@xylem/store';
 import type { RequestOp, StoreState } from '@xylem/store';
 import type { Host } from './host.ts';
@@ -18,6 +26,8 @@ export interface StoreLies {
   lyingKeepalive: number;
   /** Added to each watch delivery, at most. */
   watchLagMs: number;
+  /** So many of the next claims find that somebody else, an operator's hand say, was faster. */
+  rivals: number;
 }
 
 const MIN_DELAY_MS = 0.3;
@@ -25,19 +35,21 @@ const MAX_DELAY_MS = 4;
 /** How long a request of unknown outcome may be on its way: well beyond its deadline. */
 const LATE_MS = 6_000;
 const CLUSTER = 7n;
+/** Who holds a claim that no process asked for. */
+const SOMEBODY_ELSE = 'somebody-else';
 /** Of somebody else who uses the same store. */
 const FOREIGN_KEY = '/elsewhere';
 
 /** The store of a simulated deployment: the product's own MVCC core behind delays, failures and lies. */
 export class StoreModel {
-  readonly lies: StoreLies = { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0 };
+  readonly lies: StoreLies = { down: false, unknownOutcome: 0, lyingKeepalive: 0, watchLagMs: 0, rivals: 0 };
   readonly #scheduler: Scheduler;
   readonly #random: KeyedRandom;
   readonly #watches: StoreWatches;
   #store: Store;
   #term = 1n;
   #restores = 0;
-  #liedOfLeases = false;
+  #deceivedAt = -Infinity;
   #expiry: Scheduled | undefined;
 
   readonly #note: (what: string) => void;
@@ -61,9 +73,12 @@ export class StoreModel {
     return this.#restores;
   }
 
-  /** A lease that somebody relied on was taken away, or said to be there when it was not. */
-  get liedOfLeases(): boolean {
-    return this.#liedOfLeases || this.lies.lyingKeepalive > 0;
+  /**
+   * When a lease was last taken away from somebody who could not know, or said to be there when it was not. Whoever was
+   * deceived believes in it for another time to live.
+   */
+  get deceivedAt(): number {
+    return this.#deceivedAt;
   }
 
   snapshot(): StoreState {
@@ -90,6 +105,7 @@ export class StoreModel {
     }
     this.#later(() => {
       if (this.lies.down) return unknown('the store stopped answering');
+      if (this.lies.rivals > 0 && isAcquire(operation)) this.#writeRival(operation);
       const outcome = this.#execute(operation);
       if (lost) {
         this.#note('a request was applied, and its answer lost');
@@ -97,6 +113,13 @@ export class StoreModel {
       }
       this.#later(() => answer(outcome));
     });
+  }
+
+  /** The same record for another agent, a moment earlier. */
+  #writeRival(operation: TxnOperation): void {
+    this.lies.rivals -= 1;
+    this.#note('somebody else writes the claim first');
+    this.#execute({ ...operation, success: operation.success.map(forAnother) });
   }
 
   #applyLate(operation: StoreOperation): void {
@@ -113,7 +136,7 @@ export class StoreModel {
       const grant = this.#store.keepLeaseAlive(lease, this.#scheduler.now);
       this.#changed();
       const lie = grant === undefined && this.#random.chance('keepalive', this.lies.lyingKeepalive);
-      if (lie) this.#liedOfLeases = true;
+      if (lie) this.#deceivedAt = this.#scheduler.now;
       const ttlMs = lie ? 10_000 : Number(grant?.ttlSeconds ?? 0n) * 1_000;
       this.#later(() => answer(ttlMs));
     });
@@ -172,7 +195,7 @@ export class StoreModel {
   revokeWrongly(): boolean {
     const leases = this.#store.leases(this.#scheduler.now);
     if (leases.length === 0) return false;
-    this.#liedOfLeases = true;
+    this.#deceivedAt = this.#scheduler.now;
     this.#store.revokeLease(this.#random.pick('revoke', leases), this.#scheduler.now);
     this.#changed();
     return true;
@@ -183,6 +206,7 @@ export class StoreModel {
     this.breakWatches('store restored');
     this.#term += 1n;
     this.#restores += 1;
+    this.#deceivedAt = this.#scheduler.now;
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, this.#scheduler.now, state);
     this.#watches.replace(this.#store);
     this.#changed();
@@ -254,4 +278,15 @@ export class StoreModel {
       this.#changed();
     });
   }
+}
+
+function isAcquire(operation: StoreOperation): operation is TxnOperation {
+  return (
+    operation.type === 'txn' && operation.success.some((step) => step.type === 'put' && step.key.includes('/claims/'))
+  );
+}
+
+function forAnother(step: TxnStep): TxnStep {
+  if (step.type !== 'put') return step;
+  return { ...step, value: step.value.replace(/"(agent|nonce)":"[^"]*"/g, `"$1":"${SOMEBODY_ELSE}"`) };
 }

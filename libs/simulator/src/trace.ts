@@ -1,3 +1,4 @@
+import type { SeenMark } from './marks-seen.ts';
 import { hashText } from './random.ts';
 
 export interface TraceLine {
@@ -27,19 +28,21 @@ export type Fact =
       readonly drainAnnounced: boolean;
       readonly peer: PeerSeen;
     }
-  /** An agent dialled a node on behalf of a proxy of this incarnation, having heard of `seen`. */
+  /** An agent served a dial of a root proxy that says this of itself, or refused it, having seen `seen`. */
   | {
-      readonly type: 'dialServed';
+      readonly type: 'dialJudged';
       readonly agent: string;
       readonly proxy: string;
-      readonly incarnation: bigint;
-      readonly seen: bigint;
+      readonly served: boolean;
+      readonly mark: SeenMark;
+      readonly seen: SeenMark;
     };
 
 /** The other end of a tunnel, as nobody but the simulator knows it. */
 export interface PeerSeen {
+  /** Its process runs, and has not closed this connection. */
   readonly alive: boolean;
-  /** It was stopped, or something between the hosts was broken, at some time in its life. */
+  /** It was stopped, or something between the two hosts was blocked, so lately that it may not have been able to answer. */
   readonly troubled: boolean;
 }
 

@@ -32,8 +32,6 @@ export interface WorldOptions {
   readonly steering: 'sni' | 'off';
   /** In place of the product's cores: other strategies, planted bugs. */
   readonly cores?: Partial<CoreMakers>;
-  /** False for a planted bug: agents serve dials of any incarnation. */
-  readonly fencedAgents?: boolean;
   readonly rootConfig?: Partial<RootConfig>;
   readonly leafConfig?: Partial<LeafConfig>;
   readonly keepTrace?: boolean;
@@ -147,7 +145,6 @@ export class World {
       host: this.#host(host),
       config,
       cores: this.#cores,
-      fenced: this.#options.fencedAgents ?? true,
       dial: (from, target, answer) => this.#dial(from, target, answer),
       trace: this.trace,
       clock: () => this.now,
@@ -202,7 +199,7 @@ export class World {
     const relay = this.#relayOf(proxy.id);
     const addressOf = (id: ProxyId): string | undefined => proxy.link?.view()?.member(id)?.tunnelAddress;
     const decision = relay.decide({ name, source: agent.host.name, relayed: false }, addressOf, proxy.host.now);
-    if (decision.kind === 'refuse') return this.#travel(() => answer('lost'));
+    if (decision.kind === 'refuse' || decision.kind === 'enrol') return this.#travel(() => answer('lost'));
     if (decision.kind === 'serve') {
       if (target !== undefined && target !== proxy.id) return this.#travel(() => answer('handshake'));
       const connection = this.network.connect(agent.host, proxy.host);

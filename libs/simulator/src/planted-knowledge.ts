@@ -1,0 +1,74 @@
+import type { Incarnation, Knowledge, LeafConfig, ProxyId, TunnelId, Verdict } from '@xylem/discovery';
+import { LeafDiscovery, StampedKnowledge } from '@xylem/discovery';
+import { tapLeaf } from './cores.ts';
+import type { LeafCore } from './cores.ts';
+import type { Host } from './host.ts';
+
+/** Knowledge with something of it done differently. */
+function changed(real: StampedKnowledge, change: Partial<Knowledge>): Knowledge {
+  return {
+    receive: (message, now) => real.receive(message, now),
+    shookHands: (proxy, incarnation, now) => real.shookHands(proxy, incarnation, now),
+    verdict: (proxy, now) => real.verdict(proxy, now),
+    records: (now) => real.records(now),
+    nextExpiry: (now) => real.nextExpiry(now),
+    get stamp() {
+      return real.stamp;
+    },
+    ...change,
+  };
+}
+
+/** Takes a handshake for newer than a membership when its incarnation, epoch included, is above the revision alone. */
+export function knowsByBareRevisions(config: LeafConfig, host: Host): LeafCore {
+  const expiryMs = config.expiryMs ?? DEFAULT_EXPIRY_MS;
+  const real = new StampedKnowledge(expiryMs);
+  const heard = new Map<ProxyId, { readonly incarnation: Incarnation; readonly at: number }>();
+  const verdict = (proxy: ProxyId, now: number): Verdict => {
+    const judged = real.verdict(proxy, now);
+    const own = heard.get(proxy);
+    const isNewer = own !== undefined && now - own.at <= expiryMs && own.incarnation > (real.stamp?.revision ?? 0n);
+    return judged.kind === 'gone' && isNewer ? { kind: 'ready', incarnation: own.incarnation, generation: 0 } : judged;
+  };
+  const knowledge = changed(real, {
+    verdict,
+    shookHands: (proxy, incarnation, now) => {
+      heard.set(proxy, { incarnation, at: now });
+      real.shookHands(proxy, incarnation, now);
+    },
+  });
+  return new LeafDiscovery(config, host.random, host.now, knowledge);
+}
+
+/** Vouches for a proxy whose standby tunnel was lost by the tunnel's own incarnation, which it never heard. */
+export function losesStandbysUnjudged(config: LeafConfig, host: Host): LeafCore {
+  const real = new StampedKnowledge(config.expiryMs ?? DEFAULT_EXPIRY_MS);
+  const unregistered = new Set<TunnelId>();
+  let losing = false;
+  const knowledge = changed(real, {
+    shookHands: (proxy, incarnation, now) => real.shookHands(proxy, losing ? NEVER : incarnation, now),
+  });
+  const core = new LeafDiscovery(config, host.random, host.now, knowledge);
+  return tapLeaf(
+    {
+      handle: (event, now) => {
+        losing = event.type === 'tunnelClosed' && unregistered.has(event.tunnel);
+        core.handle(event, now);
+        losing = false;
+      },
+      pollEffect: () => core.pollEffect(),
+      nextTimeout: () => core.nextTimeout(),
+      status: () => core.status(),
+    },
+    {
+      event: (event) => {
+        if (event.type === 'tunnelEstablished' && event.incarnation === NEVER) unregistered.add(event.tunnel);
+        if (event.type === 'claimRecorded') unregistered.delete(event.tunnel);
+        return [event];
+      },
+    },
+  );
+}
+
+const DEFAULT_EXPIRY_MS = 180_000;
+const NEVER = 0n as Incarnation;

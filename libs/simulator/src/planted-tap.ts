@@ -1,0 +1,15 @@
+import type { Tap } from './cores.ts';
+import type { Overrides } from './run.ts';
+
+/** A mistake put around a core: the checkers have to find it. */
+export interface PlantedBug {
+  readonly name: string;
+  readonly overrides: Overrides;
+  /** Why it cannot break a promise: another defence mends it. Such a bug is not expected to be caught. */
+  readonly harmless?: string;
+}
+
+/** Without the effects of one type. */
+export function dropEffect<Effect extends { readonly type: string }>(type: Effect['type']): Tap<never, Effect> {
+  return { effect: (effect) => (effect.type === type ? [] : [effect]) };
+}
