@@ -4,17 +4,21 @@ import type { Tunnel } from './tunnel.ts';
 
 /** How often tunnels over a leaving relay are looked at, while there are any. */
 const LOOK_MS = 200;
+/** Agents look for another way by themselves, within a second of hearing of the drain, and retry; only then are they sent off. */
+const GRACE_MS = 4_000;
 
 /**
  * Moves tunnels off root proxies that drain. A tunnel that such a proxy relays takes no new dials where another serves the
- * leaf cluster, and is closed as soon as it carries nothing: its agent dials again at once, and the balancer sends it by
- * another way. Without this, the relaying proxy would cut what its tunnels carry when it ends.
+ * leaf cluster. Its agent opens another one, which takes the claim over; the old one ends when it carries nothing any more. An
+ * agent that found no other way in time is sent off once its tunnel carries nothing: it dials again. Without this, the
+ * relaying proxy would cut what its tunnels carry when it ends.
  */
 export class LeavingRelays {
   readonly #dials: Dials;
   readonly #tunnels: () => Iterable<Tunnel>;
   #leaving: ReadonlySet<string> = new Set();
-  readonly #told = new WeakSet<Tunnel>();
+  /** Since when each tunnel is known to be affected, of `performance.now()`. */
+  readonly #told = new WeakMap<Tunnel, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(dials: Dials, tunnels: () => Iterable<Tunnel>) {
@@ -37,9 +41,11 @@ export class LeavingRelays {
     if (this.#leaving.size === 0) return;
     const affected = [...this.#tunnels()].filter(({ connection }) => this.#leaving.has(connection.via ?? ''));
     if (affected.length === 0) return;
+    const now = performance.now();
     for (const tunnel of affected) {
-      if (!this.#told.has(tunnel)) this.#dials.tunnelDraining(tunnel.id);
-      this.#told.add(tunnel);
+      if (this.#told.has(tunnel)) continue;
+      this.#dials.tunnelDraining(tunnel.id);
+      this.#told.set(tunnel, now);
     }
     const busy = new Set(
       this.#dials
@@ -48,7 +54,7 @@ export class LeavingRelays {
         .map(({ tunnel }) => tunnel),
     );
     for (const tunnel of affected) {
-      if (busy.has(tunnel.id)) continue;
+      if (busy.has(tunnel.id) || now - (this.#told.get(tunnel) ?? now) < GRACE_MS) continue;
       const detail = `root proxy ${tunnel.connection.via}, which relays this tunnel, is about to stop`;
       tunnel.goodbye(carry.Reason.REASON_TUNNEL_LOST, 'relay-leaving', detail);
     }
