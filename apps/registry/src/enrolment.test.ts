@@ -2,10 +2,17 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
-import { EnrolmentError, joinByToken, parseJoinToken, renewIdentity } from '@xylem/identity';
+import {
+  EnrolmentError,
+  joinByToken,
+  joinTokenText,
+  parseJoinToken,
+  renewIdentity,
+  writeKeyFile,
+} from '@xylem/identity';
 import type { JoinAs, JoinToken, StoredIdentity } from '@xylem/identity';
 import type { TokenWish } from './authority/tokens.ts';
-import { STORES, authorityRegistry, folder } from './testing/world.ts';
+import { STORES, authorityRegistry, folder, sameStore } from './testing/world.ts';
 import type { TestRegistry } from './testing/world.ts';
 
 const DOMAIN = 'xylem.internal';
@@ -55,6 +62,28 @@ for (const kind of STORES) {
         assert.equal(error.code, 'token-refused');
         return true;
       });
+    });
+
+    it('lets another registry join, which then gives identities itself', async (t) => {
+      const first = await authorityRegistry(t, 'r1', await kind.open(t));
+      const token = await makeToken(first, { role: 'registry', leaf: '', name: 'r2' });
+      const dataDir = await folder(t);
+      const tokenFile = join(dataDir, 'token');
+      writeKeyFile(tokenFile, joinTokenText(token).reveal());
+      const identity = { dir: join(dataDir, 'identity'), tokenFile, enrol: [`127.0.0.1:${first.enrolPort}`] };
+      const second = await authorityRegistry(t, 'r2', sameStore(first), { dataDir, identity });
+      const { directory } = await enrol(t, second, await makeToken(second));
+      const renewed = await renewIdentity(directory, addresses(first));
+      assert.equal(renewed.facts.generation, 2);
+      assert.deepEqual(second.authority?.keyring.roots.list(), []);
+    });
+
+    it('refuses a second authority on one store, and says how to join', async (t) => {
+      const first = await authorityRegistry(t, 'r1', await kind.open(t));
+      await assert.rejects(
+        authorityRegistry(t, 'r2', sameStore(first)),
+        /has a certificate authority already .* joins it/,
+      );
     });
   });
 }

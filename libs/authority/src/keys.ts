@@ -8,6 +8,7 @@ export const POLICY_KEY = `${AUTHORITY_PREFIX}policy`;
 export const TOKENS_PREFIX = `${AUTHORITY_PREFIX}tokens/`;
 export const IDENTITIES_PREFIX = `${AUTHORITY_PREFIX}identities/`;
 export const REVOCATIONS_PREFIX = `${AUTHORITY_PREFIX}revocations/`;
+export const INTERMEDIATES_PREFIX = `${AUTHORITY_PREFIX}intermediates/`;
 export const USERS_PREFIX = `${AUTHORITY_PREFIX}users/`;
 
 /** @param hash SHA-256 of the token's secret, lower-case hex. */
@@ -21,6 +22,11 @@ export function identityKey(identity: string): string {
 
 export function revocationKey(identity: string): string {
   return `${REVOCATIONS_PREFIX}${identity}`;
+}
+
+/** @param fingerprint SHA-256 of the certificate's DER, lower-case hex. */
+export function intermediateKey(fingerprint: string): string {
+  return `${INTERMEDIATES_PREFIX}${fingerprint}`;
 }
 
 export function userKey(user: string): string {

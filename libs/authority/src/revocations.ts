@@ -23,7 +23,7 @@ export class Revocations {
     this.#records = new Map(records.slice(0, MAX_RECORDS).map((record) => [record.identity, record]));
     return [...this.#records.values()]
       .filter(({ identity, beforeMs }) => beforeMs > (before.get(identity)?.beforeMs ?? -1))
-      .toSorted((a, b) => (a.identity < b.identity ? -1 : 1));
+      .sort((a, b) => (a.identity < b.identity ? -1 : 1));
   }
 
   /** Why a certificate of `identity` that was issued at `issuedAtMs` does not count; undefined when it does. */

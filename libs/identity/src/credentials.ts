@@ -104,6 +104,17 @@ export async function openCredentials(options: CredentialOptions): Promise<Crede
   };
 }
 
+/**
+ * The identity of a folder, joined first where that is due, for who needs it once and renews nothing. Rejects as `openCredentials`.
+ */
+export async function joinOnce(options: CredentialOptions, folder: CredentialFolder): Promise<StoredIdentity> {
+  await joinIfNeeded(options, folder);
+  const stored = readIdentityFolder(folder.directory);
+  const problem = mismatch(stored.material.cert, options, `identity.dir: ${folder.directory} holds`);
+  if (problem !== undefined) throw new CredentialError(problem);
+  return stored;
+}
+
 function openFiles(options: CredentialOptions, tls: TlsFiles): Credentials {
   const { onNews } = options;
   const source = fileTlsSource(tls, {
@@ -141,9 +152,9 @@ function mismatch(cert: string, { domain, identity: wanted }: CredentialOptions,
   return `${subject} the certificate of ${is}, the configuration says ${should}; correct the names there or use the right files`;
 }
 
-type Folder = NonNullable<CredentialOptions['folder']>;
+export type CredentialFolder = NonNullable<CredentialOptions['folder']>;
 
-async function joinIfNeeded(options: CredentialOptions, folder: Folder): Promise<void> {
+async function joinIfNeeded(options: CredentialOptions, folder: CredentialFolder): Promise<void> {
   const { directory, tokenFile, joinCommand } = folder;
   const ended = endOf(directory);
   if (ended === undefined) return;

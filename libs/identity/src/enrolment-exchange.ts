@@ -22,6 +22,8 @@ const granted = z.object({
   trustGeneration: z.int().nonnegative(),
 });
 
+const signed = z.object({ intermediate: z.string(), trust: z.string() });
+
 const refused = z.object({
   code: z.string().regex(/^[a-z-]{1,40}$/),
   error: z.string().regex(LINE),
@@ -31,31 +33,43 @@ const refused = z.object({
 /** What a registry answers to a join or renewal that it grants. */
 export type Granted = z.output<typeof granted>;
 
+/** What a registry that holds the root answers to another registry. */
+export type Signed = z.output<typeof signed>;
+
+/** What an answer with 200 has to look like. */
+export const ANSWERS = { granted, signed } as const;
+
 /**
  * Sends one request on a verified connection and ends it. Rejects with an EnrolmentError: what the registry said (`stage` answer), or
  * that it said nothing usable in time.
  */
-export async function exchange(socket: TLSSocket, path: string, host: string, body: unknown): Promise<Granted> {
+export async function exchange<Answer>(
+  socket: TLSSocket,
+  path: string,
+  host: string,
+  body: unknown,
+  shape: z.ZodType<Answer>,
+): Promise<Answer> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     late.reject(new EnrolmentError(`no answer within ${ANSWER_TIMEOUT_MS} ms`, { stage: 'http' }));
     socket.destroy();
   }, ANSWER_TIMEOUT_MS);
   try {
-    return read(await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]));
+    return read(await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]), shape);
   } finally {
     clearTimeout(timer);
     socket.destroy();
   }
 }
 
-interface Answer {
+interface RawAnswer {
   readonly status: number;
   readonly retryAfterMs: number;
   readonly text: string;
 }
 
-function post(socket: TLSSocket, path: string, host: string, body: string): Promise<Answer> {
+function post(socket: TLSSocket, path: string, host: string, body: string): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(new EnrolmentError(lossText(error), { stage: 'http', cause: error }));
     const outgoing = request({
@@ -83,7 +97,7 @@ function lossText(error: Error): string {
   return code === 'ECONNRESET' ? 'the connection was closed without an answer' : error.message;
 }
 
-async function readBody(response: IncomingMessage): Promise<Answer> {
+async function readBody(response: IncomingMessage): Promise<RawAnswer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response) {
@@ -98,10 +112,10 @@ async function readBody(response: IncomingMessage): Promise<Answer> {
   return { status, retryAfterMs, text: Buffer.concat(chunks).toString('utf8') };
 }
 
-function read({ status, retryAfterMs, text }: Answer): Granted {
+function read<Answer>({ status, retryAfterMs, text }: RawAnswer, shape: z.ZodType<Answer>): Answer {
   const json = parse(text);
   if (status === 200) {
-    const answer = granted.safeParse(json);
+    const answer = shape.safeParse(json);
     if (answer.success) return answer.data;
     throw new EnrolmentError('the answer is not one of a registry', { stage: 'http' });
   }

@@ -6,10 +6,11 @@ import { verifyChainInFull } from './chain.ts';
 import { connectVerified, fetchPinnedRoot } from './enrolment-connection.ts';
 import type { TlsTrust } from './enrolment-connection.ts';
 import { EnrolmentError } from './enrolment-error.ts';
-import { exchange } from './enrolment-exchange.ts';
+import { ANSWERS, exchange } from './enrolment-exchange.ts';
 import type { Granted } from './enrolment-exchange.ts';
 import { identityUri } from './identity.ts';
 import type { Identity } from './identity.ts';
+import type { TlsMaterial } from './tls-source.ts';
 import type { JoinToken } from './join-token.ts';
 import { derOfPem } from './pem.ts';
 
@@ -64,6 +65,30 @@ export async function renewIdentity(
   return keep(directory, facts.enrol, granted, made);
 }
 
+/** Who asks for an intermediate: a registry that joined, with its trust and certificate. */
+export interface IntermediateAsk {
+  /** Of registries that hold the root; tried in turn. */
+  readonly addresses: readonly EnrolmentAddress[];
+  readonly domain: string;
+  readonly material: TlsMaterial;
+}
+
+/**
+ * An intermediate for the key of a PKCS #10 request: PEM. Rejects with an EnrolmentError. What comes back is checked by whoever keeps it,
+ * see `renewIntermediate`.
+ */
+export async function askForIntermediate(
+  { addresses, domain, material }: IntermediateAsk,
+  request: string,
+): Promise<string> {
+  const trust = { ca: material.ca, client: { cert: material.cert, key: material.key } };
+  const signed = await inTurn(addresses, async (address) => {
+    const socket = await connectVerified(address, domain, trust);
+    return exchange(socket, '/v1/intermediate', `enrol.${domain}`, { request }, ANSWERS.signed);
+  });
+  return signed.intermediate;
+}
+
 /** The first answer counts; where there is none, or one that may be another elsewhere, the next address is tried. */
 async function inTurn<T>(
   addresses: readonly EnrolmentAddress[],
@@ -89,7 +114,7 @@ async function ask(
   body: unknown,
 ): Promise<Granted> {
   const socket = await connectVerified(address, domain, trust);
-  return exchange(socket, path, `enrol.${domain}`, body);
+  return exchange(socket, path, `enrol.${domain}`, body, ANSWERS.granted);
 }
 
 /** A registry that gives out what cannot work is noticed before anything is replaced by it. */

@@ -22,20 +22,15 @@ export interface Intermediate {
   readonly notAfterMs: number;
 }
 
-/**
- * Puts together what was signed. Throws a KeyFileError that names `path` when the certificate is none of an authority,
- * or is signed by none of the roots in `rootsPem`.
- */
-function makeIntermediate(path: string, cert: string, key: Secret<string>, rootsPem: string): Intermediate {
+/** undefined: signed by none of the roots. Throws a KeyFileError that names `path` when it is no authority's certificate. */
+function makeIntermediate(path: string, cert: string, key: Secret<string>, rootsPem: string): Intermediate | undefined {
   const { notBefore, notAfter } = parseAuthorityCertificate(path, cert);
   const node = new NodeCertificate(cert);
   const root = derOfPem(rootsPem).find((der) => {
     const candidate = new NodeCertificate(der);
     return node.checkIssued(candidate) && node.verify(candidate.publicKey);
   });
-  if (root === undefined) {
-    throw new KeyFileError(path, 'was not signed by a root that is trusted now; join again: xylem registry join');
-  }
+  if (root === undefined) return undefined;
   return {
     cert,
     key,
@@ -47,8 +42,8 @@ function makeIntermediate(path: string, cert: string, key: Secret<string>, roots
 
 /**
  * A new intermediate with a new key, kept in `path`: certificate and key in one file of mode
- * 0600, so that no crash can part them. `sign` takes a PKCS #10 request and gives the certificate in PEM. Rejects as
- * `makeIntermediate`, and with whatever `sign` rejects with; what was kept before stays then.
+ * 0600, so that no crash can part them. `sign` takes a PKCS #10 request and gives the certificate in PEM. Rejects with a
+ * KeyFileError when that is signed by none of the roots, and with whatever `sign` rejects with; what was kept before stays then.
  */
 export async function renewIntermediate(
   path: string,
@@ -57,6 +52,7 @@ export async function renewIntermediate(
 ): Promise<Intermediate> {
   const made = await requestFor(await makePrivateKey());
   const intermediate = makeIntermediate(path, await sign(made.request), made.key, rootsPem);
+  if (intermediate === undefined) throw new KeyFileError(path, 'was not signed by a root that is trusted now');
   writeKeyFile(path, `${intermediate.cert}${intermediate.key.reveal()}`);
   return intermediate;
 }
@@ -66,8 +62,11 @@ export function hasIntermediate(path: string): boolean {
   return existsSync(path);
 }
 
-/** Throws a KeyFileError when the file is missing, unusable, open to others, or not under one of these roots. */
-export function readIntermediate(path: string, rootsPem: string): Intermediate {
+/**
+ * What is kept in `path`; undefined when it is under none of these roots. Throws a KeyFileError when the file is missing, broken or open
+ * to others.
+ */
+export function readIntermediate(path: string, rootsPem: string): Intermediate | undefined {
   const text = readKeyFile(path);
   const [cert = ''] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/.exec(text) ?? [];
   const [key = ''] = /-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----\n?/.exec(text) ?? [];

@@ -1,15 +1,18 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TRUST_KEY, activeRoot, decodeTrust, encodeRecord, firstTrust, unchanged } from '@xylem/authority';
 import type { NewRoot, TrustRecord } from '@xylem/authority';
-import { makePrivateDirectory, openRootFolder } from '@xylem/identity';
+import { assertPrivateDirectory, makePrivateDirectory, openRootFolder } from '@xylem/identity';
 import type { RootFolder } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import type { AuthorityStore } from './store.ts';
 
-/** Whether a folder holds what a replica got when it joined. */
-export function hasJoined(directory: string): boolean {
-  return existsSync(join(directory, 'identity'));
+export interface BootstrapOptions {
+  /** `authority.dir` */
+  readonly directory: string;
+  readonly domain: string;
+  /** This replica is to join the authority of another. */
+  readonly joins: boolean;
 }
 
 /**
@@ -17,11 +20,16 @@ export function hasJoined(directory: string): boolean {
  * at once one makes the root; the others reject with an OperatingError that says how to join, as does every replica that
  * comes later. Rejects with a StoreDownError while the store does not answer.
  */
-export async function settleTrust(store: AuthorityStore, directory: string, domain: string): Promise<TrustRecord> {
-  makePrivateDirectory(directory);
+export async function settleTrust(store: AuthorityStore, options: BootstrapOptions): Promise<TrustRecord> {
+  const { directory, domain, joins } = options;
+  preparePrivate(directory);
   const roots = await openRootFolder(join(directory, 'roots'), { domain });
   const read = await store.read(TRUST_KEY, decodeTrust);
-  if (read.record !== undefined) return membersOnly(read.record, roots, directory);
+  if (read.record !== undefined) return membersOnly(read.record, roots, options);
+  if (joins) {
+    const remedy = 'start the first registry without identity.dir: it makes the authority';
+    throw new OperatingError(`the store knows no certificate authority to join; ${remedy}`);
+  }
   const { root, isNew } = await ownRoot(roots, directory);
   const trust = firstTrust(root);
   const put = { type: 'put' as const, key: TRUST_KEY, value: encodeRecord(trust), lease: 0n };
@@ -29,7 +37,13 @@ export async function settleTrust(store: AuthorityStore, directory: string, doma
   if (isNew) roots.remove(root.fingerprint);
   const won = await store.read(TRUST_KEY, decodeTrust);
   if (won.record === undefined) throw new OperatingError('the trust of the domain appears and vanishes in the store');
-  return membersOnly(won.record, roots, directory);
+  return membersOnly(won.record, roots, options);
+}
+
+/** An empty folder, such as a fresh volume, is made private; what lies open already is not trusted any more. */
+function preparePrivate(directory: string): void {
+  if (existsSync(directory) && readdirSync(directory).length > 0) assertPrivateDirectory(directory);
+  else makePrivateDirectory(directory);
 }
 
 /** A root from before the store was emptied is used again: everybody trusts it already. */
@@ -45,11 +59,12 @@ async function ownRoot(
   return held === undefined ? { root: await roots.create(), isNew: true } : { root: held, isNew: false };
 }
 
-function membersOnly(trust: TrustRecord, roots: RootFolder, directory: string): TrustRecord {
-  if (trust.roots.some(({ fingerprint }) => roots.holds(fingerprint)) || hasJoined(directory)) return trust;
+function membersOnly(trust: TrustRecord, roots: RootFolder, { directory, joins }: BootstrapOptions): TrustRecord {
+  if (joins || trust.roots.some(({ fingerprint }) => roots.holds(fingerprint))) return trust;
   const shown = activeRoot(trust).fingerprint.slice(0, 8);
   throw new OperatingError(
-    `this domain has a certificate authority already (root ${shown}), made by another registry; join it: ` +
-      `xylem registry join --token-file - --root <address>:7101 --dir ${directory}`,
+    `this domain has a certificate authority already (root ${shown}), whose key is not in ${directory}. ` +
+      'A further registry joins it: make a token there (xylem tokens add --role registry), and set identity.dir, ' +
+      'identity.tokenFile and identity.enrol here',
   );
 }

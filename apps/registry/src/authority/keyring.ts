@@ -12,7 +12,7 @@ import type { CertificateIssuer, Intermediate, RootFolder } from '@xylem/identit
 
 const DAY_MS = 24 * 60 * 60_000;
 /** A replica that cannot reach a holder of the root for two weeks is no replica any more. */
-const INTERMEDIATE_TTL_MS = 30 * DAY_MS;
+export const INTERMEDIATE_TTL_MS = 30 * DAY_MS;
 const INTERMEDIATE_FILE = 'intermediate.pem';
 const ROOTS_FOLDER = 'roots';
 
@@ -46,7 +46,7 @@ export class Keyring {
     const { directory, domain, trust, askHolder } = options;
     const roots = await openRootFolder(join(directory, ROOTS_FOLDER), { domain });
     const path = join(directory, INTERMEDIATE_FILE);
-    const kept = hasIntermediate(path) ? readUsable(path, trust, roots) : undefined;
+    const kept = hasIntermediate(path) ? readUsable(path, trust) : undefined;
     const intermediate = kept ?? (await newIntermediate(path, trust, roots, askHolder));
     const keyring = new Keyring(roots, options, intermediate);
     await keyring.#use(intermediate);
@@ -69,8 +69,9 @@ export class Keyring {
     return root?.pem ?? '';
   }
 
-  get intermediateNotAfterMs(): number {
-    return this.#intermediate.notAfterMs;
+  /** What is shown of the intermediate in use. */
+  get intermediate(): Pick<Intermediate, 'cert' | 'notAfterMs'> {
+    return this.#intermediate;
   }
 
   /** What is trusted now. The next `tend` does what follows from it. */
@@ -106,15 +107,10 @@ export interface KeyringOptions {
   readonly askHolder: AskHolder | undefined;
 }
 
-/** A holder of the root can replace what is unusable; who joined cannot, and has to be told. */
-function readUsable(path: string, trust: TrustRecord, roots: RootFolder): Intermediate | undefined {
-  try {
-    const kept = readIntermediate(path, trustPem(trust));
-    return kept.notAfterMs > Date.now() ? kept : undefined;
-  } catch (error) {
-    if (roots.holds(activeRoot(trust).fingerprint)) return undefined;
-    throw error;
-  }
+/** One that has ended, or is under a root that is not trusted any more, is replaced; a file that is broken or open to others is not. */
+function readUsable(path: string, trust: TrustRecord): Intermediate | undefined {
+  const kept = readIntermediate(path, trustPem(trust));
+  return kept !== undefined && kept.notAfterMs > Date.now() ? kept : undefined;
 }
 
 async function newIntermediate(

@@ -1,11 +1,14 @@
 import type { AuditLog } from '@xylem/audit';
-import { EVENT, METRIC } from '@xylem/telemetry';
+import { askForIntermediate, joinOnce, readIdentityFacts } from '@xylem/identity';
+import type { EnrolmentAddress } from '@xylem/identity';
+import { parseHostPort } from '@xylem/service';
+import { EVENT, METRIC, credentialHooks } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import { authorityDirOf, dataDirOf } from '../config.ts';
 import type { RegistrySettings } from '../config.ts';
 import { adminDirectoryOf } from './own-identity.ts';
 import { AuthorityPlane } from './plane.ts';
-import type { PlaneNews, PlaneOptions } from './plane.ts';
+import type { PlaneNews, PlaneOptions, RootHolder } from './plane.ts';
 
 const MS_PER_SECOND = 1_000;
 
@@ -25,11 +28,32 @@ export async function openPlane(
     userTtlMs: settings.authority.userTtlMs,
     store,
     audit,
-    askHolder: undefined,
+    holder: holderOf(settings, telemetry),
     onNews: (news) => logNews(telemetry, news),
   });
   telemetry.metrics.observe(METRIC.certificateExpirySeconds, () => (plane.notAfterMs - Date.now()) / MS_PER_SECOND);
   return plane;
+}
+
+/** Another registry, where this one is configured to join it. */
+function holderOf({ domain, id, identity }: RegistrySettings, telemetry: Telemetry): RootHolder | undefined {
+  if (identity === undefined) return undefined;
+  const { dir: directory, tokenFile, enrol } = identity;
+  const configured = (enrol ?? []).flatMap((text) => parseHostPort(text) ?? []);
+  const addresses = (): readonly EnrolmentAddress[] =>
+    configured.length > 0 ? configured : (readIdentityFacts(directory)?.enrol ?? []);
+  const { onNews } = credentialHooks(telemetry);
+  const joinCommand = `xylem registry join --token-file - --registry <another>:7101 --name ${id} --identity-dir ${directory}`;
+  const folder = { directory, tokenFile, addresses, joinCommand };
+  const random = { next: () => Math.random() };
+  const wanted = { kind: 'registry', registry: id } as const;
+  return {
+    join: async () => {
+      const stored = await joinOnce({ domain, identity: wanted, tls: undefined, folder, random, onNews }, folder);
+      return stored.material;
+    },
+    ask: (request, material) => askForIntermediate({ addresses: addresses(), domain, material }, request),
+  };
 }
 
 function logNews({ log }: Telemetry, news: PlaneNews): void {

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditLog } from '@xylem/audit';
 import { TRUST_KEY, decodeTrust } from '@xylem/authority';
 import type { TrustRecord } from '@xylem/authority';
-import type { TlsSource } from '@xylem/identity';
+import type { TlsMaterial, TlsSource } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import { settleTrust } from './bootstrap.ts';
 import { Enrolments } from './enrolments.ts';
+import { Intermediates } from './intermediates.ts';
 import { Keyring } from './keyring.ts';
-import type { AskHolder } from './keyring.ts';
 import { OwnIdentity } from './own-identity.ts';
 import { Tokens } from './tokens.ts';
 import { StoreDownError } from './store.ts';
@@ -23,9 +23,17 @@ export interface PlaneOptions {
   readonly userTtlMs: number;
   readonly store: AuthorityStore;
   readonly audit: AuditLog;
-  /** undefined: this replica did not join. */
-  readonly askHolder: AskHolder | undefined;
+  /** How this replica gets intermediates; undefined: it holds the root. */
+  readonly holder: RootHolder | undefined;
   readonly onNews: (news: PlaneNews) => void;
+}
+
+/** Somebody who holds the root. */
+export interface RootHolder {
+  /** The identity to ask with for the first intermediate; joins where that is due. */
+  readonly join: () => Promise<TlsMaterial>;
+  /** PKCS #10 in, PEM of the intermediate out. */
+  readonly ask: (request: string, material: TlsMaterial) => Promise<string>;
 }
 
 /** What is worth a log line; `detail` is one line without secrets. */
@@ -47,6 +55,7 @@ export class AuthorityPlane {
   readonly keyring: Keyring;
   readonly enrolments: Enrolments;
   readonly tokens: Tokens;
+  readonly intermediates: Intermediates;
   readonly #options: PlaneOptions;
   readonly #own: OwnIdentity;
   readonly #listeners = new Set<() => void>();
@@ -65,6 +74,7 @@ export class AuthorityPlane {
     const now = (): number => Date.now();
     this.enrolments = new Enrolments({ domain, store, keyring, audit, certificateTtlMs, userTtlMs, now });
     this.tokens = new Tokens({ store, keyring, audit, now });
+    this.intermediates = new Intermediates({ domain, store, keyring, audit, now });
   }
 
   /**
@@ -73,10 +83,18 @@ export class AuthorityPlane {
    */
   static async open(options: PlaneOptions): Promise<AuthorityPlane> {
     const trust = await awaitTrust(options);
-    const { directory, domain, registry, adminDirectory, askHolder, certificateTtlMs, userTtlMs } = options;
-    const keyring = await Keyring.open({ directory, domain, trust, askHolder });
+    const { directory, domain, registry, adminDirectory, holder, certificateTtlMs, userTtlMs } = options;
+    let own: OwnIdentity | undefined;
+    const askHolder = async (request: string, given: RootHolder): Promise<string> =>
+      given.ask(request, own?.tls.current() ?? (await given.join()));
+    const keyring = await Keyring.open({
+      directory,
+      domain,
+      trust,
+      askHolder: holder === undefined ? undefined : (request) => askHolder(request, holder),
+    });
     let plane: AuthorityPlane | undefined;
-    const own = await OwnIdentity.open({
+    own = await OwnIdentity.open({
       domain,
       registry,
       adminDirectory,
@@ -181,6 +199,7 @@ export class AuthorityPlane {
         for (const listener of [...this.#listeners]) listener();
       }
       await this.#own.record(this.store);
+      await this.intermediates.record();
     } catch (error) {
       nextMs = Math.min(nextMs, TEND_RETRY_MS);
       this.#failed(error);
@@ -195,10 +214,11 @@ export class AuthorityPlane {
 }
 
 async function awaitTrust(options: PlaneOptions): Promise<TrustRecord> {
+  const { directory, domain } = options;
   const deadline = performance.now() + STORE_WAIT_MS;
   for (let told = false; ; told = true) {
     try {
-      return await settleTrust(options.store, options.directory, options.domain);
+      return await settleTrust(options.store, { directory, domain, joins: options.holder !== undefined });
     } catch (error) {
       if (!(error instanceof StoreDownError)) throw error;
       if (performance.now() > deadline) {

@@ -24,7 +24,10 @@ export function openEnrolment({ domain, plane, replica, routes, telemetry }: Enr
   const listener = createEnrolmentListener({
     domain,
     tls: plane.enrolTls,
-    routes: [...enrolmentRoutes(plane.enrolments, domain), ...routes],
+    routes: [
+      ...enrolmentRoutes({ domain, enrolments: plane.enrolments, intermediates: plane.intermediates }),
+      ...routes,
+    ],
     isRelay: (address) => replica.status().sessions.some((session) => hostOf(session.address) === address),
     onError: (where, cause) => telemetry.log.error(EVENT.internalError, { where, error: cause }),
     onAnswer: (path, code, address) => {

@@ -25,6 +25,7 @@ const STATUS: Readonly<Record<AuthorityCode, number>> = {
   invalid: 400,
   'token-refused': 401,
   'token-mismatch': 403,
+  'certificate-refused': 401,
   locked: 403,
   revoked: 403,
   'name-taken': 409,

@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import * as z from 'zod';
 import { isName } from '@xylem/identity';
 import type { Enrolled, Enrolments, ShownCertificate } from '../authority/enrolments.ts';
+import type { Intermediates } from '../authority/intermediates.ts';
 import { EnrolmentProblem } from './problem.ts';
 
 /** One request, read whole. */
@@ -46,12 +47,20 @@ const joinBody = z
 
 const renewBody = z.strictObject({ generation: z.int().nonnegative(), request: certificateRequest });
 
+const intermediateBody = z.strictObject({ request: certificateRequest });
+
 const JOIN_SHAPE =
   'send {"secret", "role": "agent" | "proxy" | "registry", "leaf" (agents), "name", "request"} and nothing else';
 const RENEW_SHAPE = 'send {"generation", "request"} and nothing else';
 
-/** Joins and renewals: docs/PROTOCOL.md, "Enrolment". */
-export function enrolmentRoutes(enrolments: Enrolments, domain: string): readonly EnrolmentRoute[] {
+export interface RouteParts {
+  readonly domain: string;
+  readonly enrolments: Enrolments;
+  readonly intermediates: Intermediates;
+}
+
+/** Joins, renewals, and intermediates for other registries: docs/PROTOCOL.md, "Enrolment". */
+export function enrolmentRoutes({ domain, enrolments, intermediates }: RouteParts): readonly EnrolmentRoute[] {
   return [
     {
       method: 'POST',
@@ -68,6 +77,15 @@ export function enrolmentRoutes(enrolments: Enrolments, domain: string): readonl
         const certificate = shown();
         const { generation, request } = parseBody(renewBody, body, RENEW_SHAPE);
         return answerOf(await enrolments.renew(certificate, generation, request, address), domain);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/v1/intermediate',
+      handle: async ({ body, address, shown }) => {
+        const certificate = shown();
+        const { request } = parseBody(intermediateBody, body, 'send {"request"} and nothing else');
+        return intermediates.sign(certificate, request, address);
       },
     },
   ];

@@ -41,6 +41,7 @@ const CODES: Readonly<Record<AuthorityCode, number>> = {
   invalid: Status.INVALID_ARGUMENT,
   'token-refused': Status.PERMISSION_DENIED,
   'token-mismatch': Status.PERMISSION_DENIED,
+  'certificate-refused': Status.PERMISSION_DENIED,
   locked: Status.FAILED_PRECONDITION,
   revoked: Status.FAILED_PRECONDITION,
   'name-taken': Status.ALREADY_EXISTS,

@@ -1,0 +1,92 @@
+import type { AuditLog } from '@xylem/audit';
+import {
+  INTERMEDIATES_PREFIX,
+  activeRoot,
+  decodeIdentity,
+  decodeRevocation,
+  identityKey,
+  intermediateKey,
+  revocationKey,
+} from '@xylem/authority';
+import { certificateFingerprint, derOfPem } from '@xylem/identity';
+import { nameOf } from './enrolments.ts';
+import type { ShownCertificate } from './enrolments.ts';
+import { INTERMEDIATE_TTL_MS } from './keyring.ts';
+import type { Keyring } from './keyring.ts';
+import type { Mirror } from './mirror.ts';
+import { AuthorityError } from './problem.ts';
+import type { AuthorityStore } from './store.ts';
+
+export interface IntermediatesParts {
+  readonly domain: string;
+  readonly store: AuthorityStore;
+  readonly keyring: Keyring;
+  readonly audit: AuditLog;
+  /** Wall clock. */
+  readonly now: () => number;
+}
+
+/** What replicas sign with: given to those that joined, and made known to all. */
+export class Intermediates {
+  readonly #parts: IntermediatesParts;
+  #recorded = '';
+
+  constructor(parts: IntermediatesParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * An intermediate for another registry, and what is trusted: PEM. Rejects with an AuthorityError, `unavailable` where
+   * the key of the active root is not held, a StoreDownError or an AuditError.
+   */
+  async sign(
+    shown: ShownCertificate,
+    request: string,
+    address: string,
+  ): Promise<{ readonly intermediate: string; readonly trust: string }> {
+    const { store, audit, keyring, domain } = this.#parts;
+    const name = nameOf(shown.identity, domain);
+    if (shown.identity.kind !== 'registry') {
+      throw new AuthorityError('certificate-refused', 'intermediates are for registries', '');
+    }
+    const { record } = await store.read(identityKey(name), decodeIdentity);
+    const revocation = await store.read(revocationKey(name), decodeRevocation);
+    const isRevoked = revocation.record !== undefined && shown.issuedAtMs < revocation.record.beforeMs;
+    if (record?.lock !== undefined || isRevoked) {
+      const details = { code: 'revoked' };
+      audit.record({ kind: 'identity.refused', actor: name, subject: name, outcome: 'denied', details });
+      throw new AuthorityError('revoked', 'the registry is locked or revoked', 'an administrator unlocks it');
+    }
+    const { fingerprint } = activeRoot(keyring.trust);
+    if (!keyring.roots.holds(fingerprint)) {
+      throw new AuthorityError('unavailable', 'this registry does not hold the root', 'ask the one that does');
+    }
+    const intermediate = await keyring.roots.signIntermediate(fingerprint, request, INTERMEDIATE_TTL_MS);
+    const details = { address, intermediate: true };
+    await audit.commit({ kind: 'identity.renewed', actor: name, subject: name, outcome: 'done', details });
+    return { intermediate, trust: keyring.issuer.ca };
+  }
+
+  /**
+   * Makes the own one known to all replicas until it ends: Node shows a server no more of a client's chain than the end
+   * entity, so who passes a certificate on cannot pass on its issuer. Rejects with a StoreDownError.
+   */
+  async record(): Promise<void> {
+    const { keyring, store, now } = this.#parts;
+    const { cert, notAfterMs } = keyring.intermediate;
+    const [der] = derOfPem(cert);
+    if (der === undefined || this.#recorded === cert) return;
+    const key = intermediateKey(certificateFingerprint(der));
+    const { modRevision } = await store.read(key, (text) => text);
+    if (modRevision === 0n) {
+      const step = { type: 'putFor' as const, key, value: cert, ttlMs: notAfterMs - now() };
+      await store.commit({ compares: [{ key, modRevision: 0n }], steps: [step] });
+    }
+    this.#recorded = cert;
+  }
+}
+
+/** DER of the intermediates of all replicas, those that certificates alive may have been signed with. */
+export function knownIntermediates(mirror: Mirror): readonly Uint8Array[] {
+  return mirror.under(INTERMEDIATES_PREFIX).flatMap((pem) => derOfPem(pem));
+}
