@@ -58,6 +58,7 @@ const malformed: readonly (readonly [string, string])[] = [
   ['a v6 literal', `CONNECT [::1]:80 HTTP/1.1\r\n${HOST}\r\n`],
   ['one label', `CONNECT web:80 HTTP/1.1\r\n${HOST}\r\n`],
   ['a duplicate Host', `CONNECT web.berlin:80 HTTP/1.1\r\n${HOST}Host: other.berlin:80\r\n\r\n`],
+  ['a Host that is not the target', `CONNECT web.berlin:80 HTTP/1.1\r\nHost: db.berlin:80\r\n\r\n`],
   ['no Host in HTTP/1.1', 'CONNECT web.berlin:80 HTTP/1.1\r\n\r\n'],
   ['absolute form', `CONNECT http://web.berlin:80 HTTP/1.1\r\n${HOST}\r\n`],
   ['a path', `CONNECT web.berlin:80/x HTTP/1.1\r\n${HOST}\r\n`],
