@@ -17,6 +17,8 @@ import { Rig } from './support/rig.ts';
 const PROXIES = 10;
 /** A direct try for a relayed tunnel, or a change that raced with a dial. */
 const SPARE_DIALS = 3;
+/** On an idle machine a quarter of a second; tests share theirs. */
+const MESH_MAX_MS = 5_000;
 /** Ten times N*H(N): a fair balancer is a matter of luck only for agents that do not steer. */
 const UNSTEERED_DIALS_MAX = 300;
 const DEADLINE_MS = 20_000;
@@ -142,7 +144,9 @@ for (const { leaf, mode, steering } of [...CASES, UNSTEERED]) {
     context.diagnostic(
       `${String(done.fields['tookMs'])} ms, ${dials} dials over ${used} of ${PROXIES} backends for ${PROXIES} root proxies`,
     );
-    assert.ok(dials <= (steering === 'sni' ? PROXIES + SPARE_DIALS : UNSTEERED_DIALS_MAX), `${dials} dials`);
+    if (steering === 'sni') assert.equal(dials, PROXIES, 'one dial for each root proxy, whatever the balancer does');
+    else assert.ok(dials <= UNSTEERED_DIALS_MAX, `${dials} dials`);
+    assert.ok(Number(done.fields['tookMs']) < MESH_MAX_MS, `${String(done.fields['tookMs'])} ms`);
     const connections = [...sessions.values()].reduce((sum, count) => sum + count, 0);
     assert.equal(connections, dials, 'one connection through the balancer for each dial');
     if (mode === 'source' || mode === 'first') assert.equal(used, 1, 'the balancer sent everything to one root proxy');
@@ -182,8 +186,10 @@ test('all root proxies rotated: the new ones are claimed while the old ones serv
   const old = [...live.values()];
   await addProxies(2 * PROXIES, PROXIES);
   const ready = performance.now();
+  context.diagnostic(`${PROXIES} more processes up after ${(ready - since).toFixed(0)} ms`);
   await Promise.all([...balancers.values()].map((balancer) => balancer.setServers(servers())));
   report(context, await allHoldAll(ready), since);
+  const heldAt = performance.now();
   const kept = await EchoConnection.open(old[0]?.addresses.frontDoor ?? '', `echo.tokyo:${ECHO_PORT}`);
   await kept.exchange();
 
@@ -192,10 +198,12 @@ test('all root proxies rotated: the new ones are claimed while the old ones serv
   await Promise.all([...balancers.values()].map((balancer) => balancer.setServers(servers())));
   for (const { service } of old) service.kill('SIGTERM');
   await allHoldAll(drainedAt);
+  const wholeAt = performance.now();
   await kept.exchange();
   await kept.end();
   const endedAt = performance.now();
   await everyoneServes();
+  const servedAt = performance.now();
   const exits = await Promise.all(old.map(({ service }) => service.exited));
   assert.deepEqual(
     exits.map(({ code }) => code),
@@ -204,6 +212,7 @@ test('all root proxies rotated: the new ones are claimed while the old ones serv
   );
   const ms = (at: number): string => `${(at - drainedAt).toFixed(0)} ms`;
   context.diagnostic(
-    `the last connection ended ${ms(endedAt)} after the drain began, all ${old.length} old ones had left after ${ms(performance.now())}`,
+    `drain after ${(drainedAt - heldAt).toFixed(0)} ms: whole ${ms(wholeAt)} later, the last connection ended after ${ms(endedAt)}, ` +
+      `every way tried after ${ms(servedAt)}, all ${old.length} old ones had left after ${ms(performance.now())}`,
   );
 });
