@@ -113,6 +113,22 @@ export function readVerifiedEndEntity(
   return flaw === undefined ? endEntity(certificate, purpose) : problem(flaw);
 }
 
+/**
+ * A chain with the intermediate that signed its end entity, where that was left out and is among the known ones. What it leads to is still
+ * to be verified.
+ */
+export function completeChain(chain: readonly Uint8Array[], known: readonly Uint8Array[]): readonly Uint8Array[] {
+  const [first, ...rest] = chain;
+  if (first === undefined || rest.length > 0) return chain;
+  const endEntity = readCertificate(first);
+  if (endEntity === undefined) return chain;
+  const issuer = known.find((der) => {
+    const candidate = readCertificate(der);
+    return candidate !== undefined && isSignedBy(endEntity, candidate);
+  });
+  return issuer === undefined ? chain : [first, issuer];
+}
+
 /** One certificate: its fields from one parser, its key and signature from OpenSSL. */
 interface Certificate {
   readonly der: Buffer;

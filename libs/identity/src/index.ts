@@ -2,7 +2,7 @@ export { createAuthority, hasAuthority, openAuthority } from './authority.ts';
 export type { Authority, AuthorityOptions } from './authority.ts';
 export { BACKDATE_MS } from './certificate.ts';
 export { RequestError, certificateFingerprint, keyFingerprint, requestedKeyFingerprint } from './certificate-key.ts';
-export { readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
+export { completeChain, readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain, VerifiedEndEntity } from './chain.ts';
 export { CredentialError, joinOnce, openCredentials } from './credentials.ts';
 export type { CredentialFolder, CredentialNews, CredentialOptions, Credentials } from './credentials.ts';

@@ -1,10 +1,15 @@
-import { describeIdentity, StatementVerifier, VerifiedChains } from '@xylem/identity';
+import { completeChain, describeIdentity, StatementVerifier, VerifiedChains } from '@xylem/identity';
 import type { carry } from '@xylem/wire';
 
 export interface ProofOptions {
   readonly domain: string;
   /** PEM of every root that is trusted now. */
   readonly trust: () => string;
+  /**
+   * Intermediates of all registries, DER (see knownIntermediates): a root proxy's TLS shows it no more of a user's chain than
+   * the end entity, so that is all it passes on.
+   */
+  readonly intermediates: () => readonly Uint8Array[];
   /** Why credentials of this identity issued at that moment count no longer; undefined when they do. */
   readonly refusal: (identity: string, issuedAtMs: number) => string | undefined;
 }
@@ -47,7 +52,8 @@ export class UserProofs {
   }
 
   #certificate(chain: readonly Uint8Array[]): ProofVerdict {
-    const verified = this.#chains.verify(chain, this.#options.trust(), Date.now());
+    const whole = completeChain(chain, this.#options.intermediates());
+    const verified = this.#chains.verify(whole, this.#options.trust(), Date.now());
     if (verified.kind === 'problem') return refused(`the certificate was refused: ${verified.detail}`);
     const { identity, issuedAtMs } = verified;
     if (identity.kind !== 'user')
