@@ -1,6 +1,9 @@
+import { status } from '@grpc/grpc-js';
 import type { RegistryView, RootTunnelStatus } from '@xylem/discovery';
+import { StatusError } from '@xylem/grpc';
 import type { access, tunnel as wire } from '@xylem/wire';
 import { tunnel } from '@xylem/wire';
+import { fitsAnswer, fitStatuses } from './answer-size.ts';
 import { now } from './clock.ts';
 import type { Dials } from './dials/dials.ts';
 import type { Peers } from './peers/peers.ts';
@@ -30,8 +33,14 @@ export class Overview {
     this.#ports = ports;
   }
 
-  /** This proxy's own part. */
+  /** This proxy's own part, as long as one answer at most. */
   own(): access.ProxyStatus {
+    const own = this.#own();
+    const [fitted = own] = fitStatuses([own]);
+    return fitted;
+  }
+
+  #own(): access.ProxyStatus {
     const { plane, dials, link } = this.#ports;
     const routed = new Map(dials.status().tunnels.map((entry) => [entry.tunnel, entry]));
     const tunnels = plane.status().tunnels.flatMap((status) => {
@@ -50,7 +59,7 @@ export class Overview {
 
   async status(): Promise<access.GetStatusResponse> {
     const { proxy, link } = this.#ports;
-    const proxies = [...(await this.#all())];
+    const proxies = fitStatuses(await this.#all());
     const { state, stamp } = link.status();
     return {
       answeredBy: proxy,
@@ -60,7 +69,12 @@ export class Overview {
     };
   }
 
-  /** What can be dialled now, by leaf cluster. @param leaf Only this one; empty for all. */
+  /**
+   * What can be dialled now, by leaf cluster.
+   *
+   * @param leaf Only this one; empty for all.
+   * @throws StatusError RESOURCE_EXHAUSTED when it is too long for one answer.
+   */
   async nodes(leaf: string): Promise<readonly access.LeafNodes[]> {
     const leaves = new Map<string, Map<string, Set<number>>>();
     for (const { tunnels } of await this.#all()) {
@@ -68,10 +82,12 @@ export class Overview {
         if (DIALLABLE.has(status.state) && (leaf === '' || status.leaf === leaf)) merge(leaves, status);
       }
     }
-    return sorted(leaves).map(([name, nodes]) => ({
+    const listed = sorted(leaves).map(([name, nodes]) => ({
       leaf: name,
       nodes: sorted(nodes).map(([node, ports]) => ({ name: node, ports: [...ports].toSorted((a, b) => a - b) })),
     }));
+    if (fitsAnswer({ leaves: listed })) return listed;
+    throw new StatusError(status.RESOURCE_EXHAUSTED, 'the list is too long for one answer; ask for one leaf cluster');
   }
 
   #all(): Promise<readonly access.ProxyStatus[]> {
@@ -84,7 +100,7 @@ export class Overview {
   async #ask(): Promise<readonly access.ProxyStatus[]> {
     const { peers } = this.#ports;
     const others = peers.names().map((name) => this.#describe(name));
-    const all = [this.own(), ...(await Promise.all(others))];
+    const all = [this.#own(), ...(await Promise.all(others))];
     return all.toSorted((a, b) => ((a.proxy?.id ?? '') < (b.proxy?.id ?? '') ? -1 : 1));
   }
 
