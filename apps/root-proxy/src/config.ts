@@ -97,6 +97,13 @@ const keys = z.strictObject({
     .strictObject({
       perUser: share(PER_USER).describe('of one user; of one address for users without a name'),
       perLeaf: share(PER_LEAF).describe('of all users of one leaf cluster together'),
+      handshakesPerSecond: z
+        .number()
+        .int()
+        .min(1)
+        .max(100_000)
+        .optional()
+        .describe('TLS handshakes of tunnels begun within a second (default 50); others wait, or are told to come later'),
     })
     .prefault({}),
   drain: z

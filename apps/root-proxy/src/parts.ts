@@ -21,7 +21,10 @@ import { Journal } from './journal.ts';
 import { Overview } from './overview.ts';
 import { Peers } from './peers/peers.ts';
 import { Link } from './registry/link.ts';
+import type { EnrolmentAddresses } from './registry/enrolment-addresses.ts';
 import { TunnelConnections } from './relay/connections.ts';
+import { Enrolments } from './relay/enrolments.ts';
+import { DEFAULT_HANDSHAKES_PER_SECOND, Handshakes } from './relay/handshakes.ts';
 import { TunnelListener } from './relay/listener.ts';
 import { Relays } from './relay/relays.ts';
 import { Revoked } from './security/revoked.ts';
@@ -46,6 +49,7 @@ export interface Parts {
   readonly dials: Dials;
   readonly peers: Peers;
   readonly relays: Relays;
+  readonly enrolments: Enrolments;
   readonly connections: TunnelConnections;
   readonly listener: TunnelListener;
   readonly frontDoor: FrontDoorServer;
@@ -56,7 +60,11 @@ export interface Parts {
 export interface Reporting {
   readonly telemetry: Telemetry;
   readonly audit: AuditLog;
+  readonly enrolment: EnrolmentAddresses;
 }
+
+/** Own credentials; `trustChanged` is told when the registries say that they trust or sign otherwise now. */
+export type OwnTls = TlsSource & { trustChanged?(generation: number): void };
 
 interface Context {
   readonly proxy: ProxyId;
@@ -65,7 +73,8 @@ interface Context {
   readonly telemetry: Telemetry;
   readonly audit: AuditLog;
   readonly journal: Journal;
-  readonly tls: TlsSource;
+  readonly tls: OwnTls;
+  readonly enrolment: EnrolmentAddresses;
   readonly random: Random;
 }
 
@@ -82,8 +91,8 @@ export function assemble(
   proxy: ProxyId,
   config: ProxyConfig,
   tuning: Tuning,
-  { telemetry, audit }: Reporting,
-  tls: TlsSource,
+  { telemetry, audit, enrolment }: Reporting,
+  tls: OwnTls,
 ): Parts {
   const random = tuning.random ?? { next: () => Math.random() };
   const context: Context = {
@@ -94,6 +103,7 @@ export function assemble(
     audit,
     journal: new Journal(telemetry, audit),
     tls,
+    enrolment,
     random,
   };
   const revoked = new Revoked(proxy, config.domain, audit, {
@@ -112,12 +122,21 @@ export function assemble(
   const link: Link = makeLink(context, { plane, dials, peers, revoked, registered }, () => link);
   const connections = makeConnections(context);
   const relays = makeRelays(context, peers);
+  const enrolments = new Enrolments({
+    ended: (source, address, end) => context.journal.enrolmentRelayed(source, address, end),
+  });
   const overview = new Overview({ proxy, generation: config.generation, plane, dials, link, peers });
-  const services = { proxy, domain: config.domain, tracing: telemetry.tracing, dials, plane, connections, overview };
+  const handshakes = new Handshakes(config.limits.handshakesPerSecond ?? DEFAULT_HANDSHAKES_PER_SECOND);
+  const relayed = {
+    connections,
+    handshakes,
+    onBusy: (source: string) => context.journal.tunnelPortRefused(source, 'busy', 'too many handshakes wait already'),
+  };
+  const services = { proxy, domain: config.domain, tracing: telemetry.tracing, dials, plane, relayed, overview };
   const servers = makeServers(context, services, revoked);
-  const listener = makeListener(context, { server: servers.tunnel, connections, relays, link });
+  const listener = makeListener(context, { server: servers.tunnel, connections, relays, handshakes, enrolments, link });
   const frontDoor = makeFrontDoor(context, dials, revoked);
-  return { link, plane, dials, peers, relays, connections, listener, frontDoor, servers };
+  return { link, plane, dials, peers, relays, enrolments, connections, listener, frontDoor, servers };
 }
 
 function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): Peers {
@@ -166,7 +185,7 @@ function makeLink(
   parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly revoked: Revoked; readonly registered: () => void },
   self: () => Link,
 ): Link {
-  const { proxy, config, journal, tls, random } = context;
+  const { proxy, config, journal, tls, random, enrolment } = context;
   const { plane, dials, peers, revoked, registered } = parts;
   const { domain, registries, generation } = config;
   const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
@@ -197,7 +216,12 @@ function makeLink(
         journal.claimAnswered(answer);
         plane.claimAnswered(answer);
       },
-      securityChanged: (security) => revoked.update(security),
+      enrolmentTold: (registry, port) => enrolment.welcomed(registry, port),
+      securityChanged: (security) => {
+        revoked.update(security);
+        plane.trustChanged(security.trustGeneration);
+        tls.trustChanged?.(Number(security.trustGeneration));
+      },
       sessionFailed: (registry, detail) => journal.sessionFailed(registry, detail),
     },
   );
@@ -240,14 +264,20 @@ function makeServers({ tls, tuning, journal }: Context, ports: ServicePorts, rev
 }
 
 function makeListener(
-  { proxy, config, journal }: Context,
-  parts: Pick<Parts, 'connections' | 'relays' | 'link'> & { readonly server: GrpcServer },
+  { proxy, config, journal, enrolment }: Context,
+  parts: Pick<Parts, 'connections' | 'relays' | 'enrolments' | 'link'> & {
+    readonly server: GrpcServer;
+    readonly handshakes: Handshakes;
+  },
 ): TunnelListener {
-  const { server, connections, relays, link } = parts;
+  const { server, connections, relays, handshakes, enrolments, link } = parts;
   return new TunnelListener({
     server,
     connections,
     relays,
+    handshakes,
+    enrolments,
+    enrolmentAddresses: () => enrolment.list(),
     policy: new RelayPolicy(defaultRelayConfig(proxy, config.domain)),
     memberAddress: (peer) => link.view()?.member(peer)?.tunnelAddress,
     refused: (source, cause, detail) => journal.tunnelPortRefused(source, cause, detail),

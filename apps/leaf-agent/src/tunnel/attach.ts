@@ -40,6 +40,8 @@ export interface AttachOptions {
 /** Connecting takes at most this part of the whole; the proxy's answer gets the rest. */
 const CONNECT_SHARE = 0.75;
 /** Pings outside of this are a mistake at the other end. */
+/** A busy root proxy has a line of 5 s: by then some of it is free. The wait is jittered up to twice that. */
+const BUSY_RETRY_MS = 2_000;
 const PING_LIMITS_MS = { min: 10, max: 600_000 } as const;
 
 /**
@@ -127,6 +129,9 @@ function connectFailure(error: unknown): AttachResult {
     case 'tcp':
       return failed('unreachable', error.message);
     case 'tls':
+      return isBusy(error.cause)
+        ? failed('refused', 'too many agents at once; the root proxy asks to come later', BUSY_RETRY_MS)
+        : failed('handshake', error.message);
     case 'http2':
       return failed('handshake', error.message);
     case 'deadline':
@@ -134,6 +139,11 @@ function connectFailure(error: unknown): AttachResult {
   }
 }
 
-function failed(reason: DialFailure, detail: string): AttachResult {
-  return { kind: 'failed', reason, retryAfterMs: 0, detail };
+/** A root proxy that can begin no more handshakes says so by a TLS alert in the clear: no evidence of who was reached. */
+function isBusy(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR';
+}
+
+function failed(reason: DialFailure, detail: string, retryAfterMs = 0): AttachResult {
+  return { kind: 'failed', reason, retryAfterMs, detail };
 }

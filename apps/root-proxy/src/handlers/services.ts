@@ -8,6 +8,7 @@ import type { Dials } from '../dials/dials.ts';
 import { isProxyId } from '../ids.ts';
 import type { TunnelConnection, TunnelConnections } from '../relay/connections.ts';
 import { serveRelay } from '../relay/inbound.ts';
+import type { RelayPorts } from '../relay/inbound.ts';
 import type { Overview } from '../overview.ts';
 import type { TunnelPlane } from '../tunnels/plane.ts';
 import { authorise } from './authority.ts';
@@ -19,16 +20,17 @@ export interface ServicePorts {
   readonly tracing: Tracing;
   readonly dials: Dials;
   readonly plane: TunnelPlane;
-  readonly connections: TunnelConnections;
+  /** What comes over other root proxies, and what has come. */
+  readonly relayed: Omit<RelayPorts, 'server'>;
   readonly overview: Overview;
 }
 
 /** TunnelService, for leaf agents. */
-export function tunnelServices({ domain, plane, connections }: ServicePorts): readonly MethodBinding[] {
+export function tunnelServices({ domain, plane, relayed }: ServicePorts): readonly MethodBinding[] {
   return [
     handleStream(TunnelService.attach, async (stream) => {
       const identity = authorise('/xylem.tunnel.v1.TunnelService/Attach', stream.peer, domain);
-      await plane.attach(stream, identity, admit(connections, stream.peer.address));
+      await plane.attach(stream, identity, admit(relayed.connections, stream.peer.address));
     }),
     handleDuplex(RawFrameMethods.carry, async (call, peer) => {
       authorise('/xylem.tunnel.v1.TunnelService/Carry', peer, domain);
@@ -39,7 +41,7 @@ export function tunnelServices({ domain, plane, connections }: ServicePorts): re
 
 /** PeerService, for the other root proxies. `tunnelServer` serves what they relay. */
 export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): readonly MethodBinding[] {
-  const { proxy, domain, dials, tracing, connections, overview } = ports;
+  const { proxy, domain, dials, tracing, relayed, overview } = ports;
   return [
     handleDuplex(RawFrameMethods.forward, async (call, peer) => {
       const { proxy: forwarder } = authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
@@ -49,12 +51,12 @@ export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): rea
           : { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
       await serveDialStream(call, { dials, tracing, span: SPAN.peerReceive, order });
     }),
-    handleDuplex(RawFrameMethods.relay, (call, peer) => {
+    handleDuplex(RawFrameMethods.relay, async (call, peer) => {
       const identity = authorise('/xylem.peer.v1.PeerService/Relay', peer, domain);
       if (!isProxyId(identity.proxy) || identity.proxy === proxy) {
         throw new StatusError(status.PERMISSION_DENIED, `root proxy ${identity.proxy} may not relay to ${proxy}`);
       }
-      serveRelay(call, identity.proxy, tunnelServer, connections);
+      await serveRelay(call, identity.proxy, { ...relayed, server: tunnelServer });
     }),
     handleUnary(PeerService.describe, async (_request, { peer }) => {
       authorise('/xylem.peer.v1.PeerService/Describe', peer, domain);

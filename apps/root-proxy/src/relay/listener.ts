@@ -9,6 +9,9 @@ import { addressOf, bind, stopListening } from '../sockets/listen.ts';
 import { peek } from '../sockets/peek.ts';
 import type { PeekResult, PeekStep } from '../sockets/peek.ts';
 import type { TunnelConnections } from './connections.ts';
+import { BUSY_ALERT, shed } from './handshakes.ts';
+import type { Handshakes } from './handshakes.ts';
+import type { Enrolments } from './enrolments.ts';
 import type { Relays } from './relays.ts';
 
 /** Why a connection to the tunnel port was closed before anybody served it. Bounded: it labels a metric. */
@@ -19,13 +22,19 @@ export type TunnelPortRefusal =
   | 'deadline'
   | 'gone'
   | 'relay-limit'
+  /** More handshakes at once than this process begins. */
+  | 'busy'
   | 'unreachable';
 
 export interface TunnelListenerPorts {
   readonly server: GrpcServer;
   readonly connections: TunnelConnections;
   readonly relays: Relays;
+  readonly enrolments: Enrolments;
+  /** host:port of registries' enrolment, the best first. */
+  enrolmentAddresses(): readonly string[];
   readonly policy: RelayPolicy;
+  readonly handshakes: Handshakes;
   /** Tunnel address of another live member. */
   memberAddress(proxy: ProxyId): string | undefined;
   refused(source: string, cause: TunnelPortRefusal, detail: string): void;
@@ -38,7 +47,7 @@ const LIMITS = { total: 4_096, perAddress: 1_024 } as const;
 
 /**
  * The raw TCP port of the tunnel plane. Reads the ClientHello of each connection without answering it, and serves the
- * connection here or relays it to the peer that its server name asks for.
+ * connection here or relays it to the peer, or the registry's enrolment, that its server name asks for.
  */
 export class TunnelListener {
   readonly #ports: TunnelListenerPorts;
@@ -71,23 +80,38 @@ export class TunnelListener {
     const hello = await peek(socket, { deadlineMs: HELLO_TIMEOUT_MS, maxBytes: MAX_CLIENT_HELLO_BYTES }, readHello);
     if (hello.kind !== 'seen') return this.#refuse(socket, source, hello.kind, describe(hello));
     const request = { name: hello.value, source: socket.remoteAddress ?? '', relayed: false };
-    const decision = this.#ports.policy.decide(request, (proxy) => this.#ports.memberAddress(proxy), now());
+    const enrolment = this.#ports.enrolmentAddresses();
+    const decision = this.#ports.policy.decide(request, (proxy) => this.#ports.memberAddress(proxy), now(), enrolment);
     switch (decision.kind) {
       case 'refuse':
         return this.#refuse(socket, source, 'relay-limit', decision.why);
       case 'serve':
-        this.#ports.connections.addDirect(socket, leave);
-        return this.#ports.server.inject(socket);
+        return this.#serve(socket, source, leave);
       case 'relay':
         leave();
         await this.#ports.relays.relay(socket, decision.proxy, source);
         return this.#ports.policy.finished();
+      case 'enrol':
+        leave();
+        await this.#ports.enrolments.relay(socket, decision.addresses, source);
+        return this.#ports.policy.enrolmentFinished(request.source);
     }
+  }
+
+  async #serve(socket: Socket, source: string, leave: () => void): Promise<void> {
+    const turn = await this.#ports.handshakes.turn(socket);
+    if (turn === 'busy') return this.#ports.refused(source, 'busy', 'too many handshakes wait already');
+    if (turn === 'gone') return;
+    this.#ports.connections.addDirect(socket, leave);
+    this.#ports.server.inject(socket);
   }
 
   #refuse(socket: Socket, source: string, cause: TunnelPortRefusal, detail: string): void {
     this.#ports.refused(source, cause, detail);
-    socket.destroy();
+    if (cause === 'relay-limit') return shed(socket);
+    // Whoever is turned away unread is told in one packet; waiting for its end would hold what the limit is to protect.
+    if (cause === 'limit') socket.end(BUSY_ALERT, () => socket.destroy());
+    else socket.destroy();
   }
 }
 
