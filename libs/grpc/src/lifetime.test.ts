@@ -182,6 +182,44 @@ test('a certificate that was renewed during the handshake is shown at once', asy
   await shows(peer(), newer, 'the client');
 });
 
+test('a certificate that is not valid yet by the other clock is shown again until it is', async (t) => {
+  const { clientTls, serverTls, address, peer, faults } = await rig(t, { client: 60_000, server: DAY_MS });
+  const channel = await connectTo(t, { authority, clientTls, serverTls }, { address, lifetime: LIFETIME });
+  await channel.unary(Echo.unary, Buffer.alloc(0), 1_000);
+  const early = await authority.issue({ uris: [AGENT_URI], validFrom: inMs(1_000), validTo: inMs(DAY_MS) });
+  clientTls.renew(early);
+  await shows(peer(), early, 'the client');
+  assert.ok(faults.length > 0, 'it was refused at first');
+});
+
+for (const [what, jumpMs] of [
+  ['ahead', DAY_MS],
+  ['back', -DAY_MS],
+] as const) {
+  test(`a wall clock that is set a day ${what} ends nothing that is open`, async (t) => {
+    const { clientTls, serverTls, address } = await rig(t, { client: 5_000, server: 5_000 });
+    const channel = await connectTo(t, { authority, clientTls, serverTls }, { address, lifetime: LIFETIME });
+    const stream = channel.stream(Echo.stream);
+    const messages = stream[Symbol.asyncIterator]();
+    const real = Date.now;
+    const jump = t.mock.method(Date, 'now', () => real() + jumpMs);
+    // Both ends look at their certificates: the client at once, because its own are new, and again and again.
+    clientTls.renew(await client(6_000));
+    const until = performance.now() + 1_500;
+    for (let round = 0; performance.now() < until; round += 1) {
+      stream.send(Buffer.from([round % 256]));
+      assert.deepEqual((await messages.next()).value, Buffer.from([round % 256]));
+    }
+    jump.mock.restore();
+    const newer = await client(DAY_MS);
+    clientTls.renew(newer);
+    serverTls.renew(await server(DAY_MS));
+    await shows(channel.peer, serverTls.current(), 'the server');
+    stream.end();
+    assert.deepEqual(await within(stream.closed, 'the end'), { kind: 'ended' });
+  });
+}
+
 test('an authority may change between refreshes, as long as both are trusted meanwhile', async (t) => {
   const { clientTls, serverTls, address, peer, faults } = await rig(t, { client: 60_000, server: 60_000 });
   const channel = await connectTo(t, { authority, clientTls, serverTls }, { address, lifetime: LIFETIME });
