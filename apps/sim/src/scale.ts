@@ -12,8 +12,13 @@ export interface ScaleConfig {
   readonly json: boolean;
 }
 
-/** Shown beside the run without a limit: what one core of a root proxy can take without its other work suffering. */
+/** Shown beside the run without a limit: for so many agents a root proxy is given more than the default of 50. */
 const DEFAULT_RATE = 500;
+
+/** The balancer restarts, with the rate that a root proxy has unless it is configured. */
+const STORM = { agents: 500, proxies: 3, rate: 50 } as const;
+
+type Size = Pick<ScaleConfig, 'agents' | 'proxies'>;
 
 interface Measured {
   readonly rate: number | undefined;
@@ -31,22 +36,28 @@ const HEAD = [
 /** `npm run sim -- --scale`. False when a phase did not get there. */
 export function runScale({ agents, proxies, seed, rate, json }: ScaleConfig): boolean {
   const rates = rate === undefined ? [undefined, DEFAULT_RATE] : [rate];
-  const measured = rates.map((limit) => measure({ agents, proxies, seed }, limit, json));
-  const rows = [
-    `${count(agents)} leaf clusters of one agent each, ${String(proxies)} root proxies, two registries.`,
-    '',
-    ...HEAD,
-    ...measured.flatMap(({ rate: limit, phases }) => phases.map((phase) => row(limit, phase))),
-    '',
-    ...measured.map(footer),
-  ];
+  const large = rates.map((limit) => measure({ agents, proxies, seed }, limit, json));
+  const storm = measure({ ...STORM, seed, cutAll: true }, STORM.rate, json);
+  const measured = [...large, storm];
+  const rows = [...table({ agents, proxies }, large), '', ...table(STORM, [storm])];
   if (json) console.log(JSON.stringify({ agents, proxies, seed, runs: measured }));
   writeTable('scale', rows);
   return measured.every(({ phases }) => phases.every(({ reached }) => reached));
 }
 
+function table({ agents, proxies }: Size, runs: readonly Measured[]): readonly string[] {
+  return [
+    `${count(agents)} leaf clusters of one agent each, ${String(proxies)} root proxies, two registries:`,
+    '',
+    ...HEAD,
+    ...runs.flatMap(({ rate, phases }) => phases.map((phase) => row(rate, phase))),
+    '',
+    ...runs.map(footer),
+  ];
+}
+
 function measure(
-  size: Pick<ScaleConfig, 'agents' | 'proxies' | 'seed'>,
+  size: Size & { readonly seed: number; readonly cutAll?: boolean },
   rate: number | undefined,
   json: boolean,
 ): Measured {

@@ -61,8 +61,8 @@ export class ScaleAgent {
     return true;
   }
 
-  dialFailed(dial: DialId, reason: DialFailure): void {
-    if (this.#dials.delete(dial)) this.handle({ type: 'dialFailed', dial, reason, retryAfterMs: 0 });
+  dialFailed(dial: DialId, reason: DialFailure, retryAfterMs = 0): void {
+    if (this.#dials.delete(dial)) this.handle({ type: 'dialFailed', dial, reason, retryAfterMs });
   }
 
   /** What a proxy said over a tunnel; nothing is heard over one that is over. */

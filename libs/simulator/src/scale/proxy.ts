@@ -27,8 +27,9 @@ interface Tunnel {
   sentAt: number;
 }
 
-/** Longest wait in line for a handshake. */
+/** As in apps/root-proxy: the longest wait in line for a handshake; as in apps/leaf-agent: what an agent takes *busy* to ask for. */
 const MAX_WAIT_MS = 5_000;
+const BUSY_RETRY_MS = 2_000;
 
 /** One root proxy with very many tunnels: the product's `RootDiscovery` and `RegistryLink`; tunnels without PING. */
 export class ScaleProxy {
@@ -88,7 +89,7 @@ export class ScaleProxy {
     const waitMs = this.#admission === undefined ? 0 : this.#admission.arrive(this.#world.now);
     if (waitMs === undefined) {
       this.#world.meters.of(this.id).shed += 1;
-      return this.#world.later(agent.latencyMs, () => agent.dialFailed(dial, 'lost'));
+      return this.#world.later(agent.latencyMs, () => agent.dialFailed(dial, 'refused', BUSY_RETRY_MS));
     }
     this.#world.later(waitMs, () => {
       if (!this.host.alive) return this.#world.later(agent.latencyMs, () => agent.dialFailed(dial, 'lost'));
@@ -122,6 +123,14 @@ export class ScaleProxy {
   drain(onEnded: () => void): void {
     this.#onEnded = onEnded;
     this.heard({ type: 'drainRequested', spreadMs: 1_000, deadlineMs: 30_000 });
+  }
+
+  /** Every connection is cut in the middle: both ends see a reset. */
+  cut(): void {
+    for (const [id, { agent }] of this.#tunnels) {
+      this.#world.later(agent.latencyMs, () => agent.closed(id, false, 'reset'));
+      this.#world.later(0, () => this.closed(id));
+    }
   }
 
   /** The process dies; its kernel resets every tunnel. */

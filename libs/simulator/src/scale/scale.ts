@@ -33,7 +33,9 @@ export interface ScaleReport {
 /** Agents start within this, as after a power cut of everything. */
 const START_SPREAD_MS = 1_000;
 const REGISTER_MS = 10_000;
-const QUIET_MS = 30_000;
+const QUIET_MS = 15_000;
+/** For every reset to arrive. */
+const CUT_MS = 50;
 /** A phase that takes longer has failed. */
 const PHASE_LIMIT_MS = 900_000;
 
@@ -72,6 +74,14 @@ class ScaleRun {
       if (old !== undefined) world.kill(old);
       return holds(world.addProxy().id);
     });
+    world.run(QUIET_MS, () => false);
+    const live = world.proxies.size;
+    if (world.options.cutAll === true)
+      this.#phase('all cut at once', () => {
+        world.cutAll();
+        world.run(CUT_MS, () => false);
+        return (agent) => agent.claimed.size === live;
+      });
     return { phases: this.#phases, steps: world.scheduler.steps };
   }
 
@@ -120,7 +130,7 @@ class ScaleRun {
   }
 }
 
-/** Cold start to a full mesh; half a quiet minute; one root proxy drained and replaced; one killed and replaced. Tells each phase when it is over. */
+/** Cold start to a full mesh; a quarter of a quiet minute; one root proxy drained and replaced; one killed and replaced. Tells each phase when it is over. */
 export function runScaled(options: ScaleOptions, onPhase: (phase: ScalePhase) => void): ScaleReport {
   return new ScaleRun(options, onPhase).run();
 }

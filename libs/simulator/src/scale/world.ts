@@ -18,6 +18,8 @@ export interface ScaleOptions {
   readonly seed: number;
   /** A root proxy begins at most so many handshakes a second; undefined: as many as come. */
   readonly handshakesPerSecond: number | undefined;
+  /** Cut every tunnel at once in the end, as a restarted balancer does. */
+  readonly cutAll?: boolean;
   /** Bytes of a discovery request on the wire. */
   readonly sizeOf: (message: GossipMessage) => number;
 }
@@ -99,6 +101,11 @@ export class ScaleWorld {
     this.#network.crash(proxy.host, false);
     proxy.crash();
     this.proxies.delete(proxy.id);
+  }
+
+  /** The balancer restarts: every tunnel goes. */
+  cutAll(): void {
+    for (const proxy of this.proxies.values()) proxy.cut();
   }
 
   drain(proxy: ScaleProxy): void {
