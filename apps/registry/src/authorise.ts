@@ -26,6 +26,7 @@ export const ROLE_OF_METHOD = {
   '/xylem.admin.v1.AdminService/RemoveUser': 'admin',
   '/xylem.admin.v1.AdminService/GetPolicy': 'admin',
   '/xylem.admin.v1.AdminService/SetPolicy': 'admin',
+  '/xylem.admin.v1.AdminService/ListPolicies': 'admin',
   '/xylem.admin.v1.AdminService/CheckPolicy': 'admin',
   '/xylem.admin.v1.AdminService/Revoke': 'admin',
   '/xylem.admin.v1.AdminService/Unlock': 'admin',

@@ -9,6 +9,7 @@ import type { Telemetry } from '@xylem/telemetry';
 import type { AuthorityPlane } from './authority/plane.ts';
 import type { RegistrySettings } from './config.ts';
 import { Observer } from './observer.ts';
+import type { PasswordCost } from './access/passwords.ts';
 import { assemble } from './parts.ts';
 import type { Parts } from './parts.ts';
 import { openStore } from './store-access.ts';
@@ -21,6 +22,7 @@ export interface Ports {
   readonly audit?: AuditLog;
   /** Settings of the core that have no key in the configuration. */
   readonly core?: Partial<RegistryConfig>;
+  readonly passwordCost?: PasswordCost;
 }
 
 export interface RunningRegistry extends RunningService {
@@ -56,8 +58,8 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
     closers.push(() => audit.close());
     const store = await openStore(settings);
     closers.unshift(() => store.close());
-    const { tls, core } = ports;
-    const parts = await assemble({ settings, telemetry, observer, audit, store, tls, core, closers });
+    const { tls, core, passwordCost } = ports;
+    const parts = await assemble({ settings, telemetry, observer, audit, store, tls, core, passwordCost, closers });
     const { replica, server, plane } = parts;
     const opened = await open(parts, settings, telemetry, closers);
     observer.attach(replica, server);

@@ -2,6 +2,7 @@ import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile }
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import { join } from 'node:path';
 import * as z from 'zod';
+import { isSafeUrl } from './login/oidc-provider.ts';
 import { SOFTWARE_VERSION } from './version.ts';
 
 const ENDPOINT_LIMIT = 16;
@@ -38,6 +39,28 @@ const embedded = z.strictObject({
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
+function issuerUrl() {
+  return z.string().superRefine((text, context) => {
+    if (isSafeUrl(text)) return;
+    const message = `${JSON.stringify(text)} is no issuer; write https://host/path, or http:// for one on this machine`;
+    context.addIssue({ code: 'custom', message });
+  });
+}
+
+const oidc = z
+  .strictObject({
+    issuer: issuerUrl().describe('issuer of ID tokens, letter by letter as the provider names itself'),
+    clientId: z.string().min(1).max(256).describe('public client of the provider that uses PKCE and no secret'),
+    userClaim: z.string().min(1).max(64).default('email').describe('claim of the ID token that names the user'),
+    groupsClaim: z.string().min(1).max(64).optional().describe('claim that lists groups; default: none are taken'),
+    scopes: z
+      .array(z.string().regex(/^[A-Za-z0-9._:/-]{1,128}$/))
+      .max(16)
+      .default(['openid', 'email'])
+      .describe('what clients ask the provider for'),
+  })
+  .describe('Single sign-on for users: xylem login --oidc');
+
 const keys = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9100' }),
   id: name().describe('name of this replica, unique among registries; the certificate must say the same'),
@@ -71,6 +94,12 @@ const keys = z.strictObject({
         .describe('address for who joins, renews and logs in; TLS, no client certificate needed; not used with tls'),
     })
     .prefault({}),
+  policy: z
+    .strictObject({
+      file: readableFile().optional().describe('YAML file: the first policy, for a store that has none yet'),
+    })
+    .optional(),
+  oidc: oidc.optional(),
   store: z.discriminatedUnion('kind', [etcd, embedded]),
   leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })
     .default(10_000)

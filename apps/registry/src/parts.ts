@@ -13,6 +13,9 @@ import { ADMIN_PREFIX } from './authority/own-identity.ts';
 import type { AuthorityPlane } from './authority/plane.ts';
 import { openAuthorityStore } from './authority/store.ts';
 import type { AuthorityStore } from './authority/store.ts';
+import { openAccess } from './access/open.ts';
+import type { Access } from './access/open.ts';
+import type { PasswordCost } from './access/passwords.ts';
 import type { RegistrySettings } from './config.ts';
 import { openExternalCredentials } from './credentials.ts';
 import { openEnrolment } from './enrolment/open.ts';
@@ -21,7 +24,10 @@ import { adminMethods } from './handlers/admin/table.ts';
 import { sessionHandler } from './handlers/session.ts';
 import type { Observer } from './observer.ts';
 import { newBoot, Replica } from './replica.ts';
-import { noPolicy, SecurityHub } from './security/hub.ts';
+import { loginRoutes } from './login/routes.ts';
+import { openLogins } from './login/open.ts';
+import { SecurityHub } from './security/hub.ts';
+import type { PolicyPart } from './security/hub.ts';
 import { Revoked } from './security/revoked.ts';
 import type { StoreAccess } from './store-access.ts';
 
@@ -35,6 +41,7 @@ export interface Opened {
   /** In place of certificates of the configuration or of an own authority. */
   readonly tls: TlsSource | undefined;
   readonly core: Partial<RegistryConfig> | undefined;
+  readonly passwordCost: PasswordCost | undefined;
   /** What is to be closed, the first first. */
   readonly closers: (() => Promise<void> | void)[];
 }
@@ -65,13 +72,16 @@ export async function assemble(opened: Opened): Promise<Parts> {
   const tls = external ?? plane?.tls;
   if (tls === undefined) throw new Error('bug in registry: neither certificates from elsewhere nor an authority');
   const replica = openReplica(opened, tls);
+  const access = openAccess({ settings, records, audit, telemetry, passwordCost: opened.passwordCost });
+  closers.unshift(() => access.close());
   const revoked = new Revoked(records.mirror, domain);
   const epoch = (): bigint => replica.status().stamp?.epoch ?? 0n;
-  const hub = new SecurityHub({ mirror: records.mirror, epoch, policy: noPolicy });
+  const hub = new SecurityHub({ mirror: records.mirror, epoch, policy: () => policyPart(access) });
+  access.inForce.onChange(() => hub.refresh());
   const guard = new Guard({
     domain,
     audit,
-    isAdmin: (user) => user.startsWith(ADMIN_PREFIX),
+    isAdmin: (user) => user.startsWith(ADMIN_PREFIX) || access.inForce.isAdmin(user),
     refusal: (identity, peer) => revoked.refusal(identity, peer),
   });
   const { certificateTtlMs, userTtlMs } = settings.authority;
@@ -80,7 +90,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
     tls,
     services: [
       sessionHandler({ replica, guard, hub, enrolPort: () => plane?.enrolPort ?? 0 }),
-      ...adminMethods({ domain, guard, store: records, audit, plane, longestTtlMs }),
+      ...adminMethods({ domain, guard, access, store: records, audit, plane, longestTtlMs }),
     ],
     maxMessageBytes: MAX_MESSAGE_BYTES,
     queueLimitBytes: QUEUE_LIMIT_BYTES,
@@ -88,10 +98,32 @@ export async function assemble(opened: Opened): Promise<Parts> {
   });
   closers.unshift(() => server.close(0));
   revoked.attach(server);
-  const enrolment = plane === undefined ? undefined : openEnrolment({ domain, plane, replica, routes: [], telemetry });
+  const enrolment = plane === undefined ? undefined : serveEnrolment(opened, plane, replica, access);
   if (enrolment !== undefined) closers.unshift(() => enrolment.close());
   records.mirror.start();
+  access.start();
   return { replica, server, records, plane, enrolment };
+}
+
+function serveEnrolment(
+  { settings, telemetry, audit }: Opened,
+  plane: AuthorityPlane,
+  replica: Replica,
+  access: Access,
+): EnrolmentListener {
+  const { domain } = settings;
+  const routes = loginRoutes(openLogins({ settings, plane, access, audit }), domain);
+  return openEnrolment({ domain, plane, replica, routes, telemetry });
+}
+
+/** Canonical JSON is YAML, too; before anybody has set a policy it is empty, which denies everything. */
+function policyPart({ inForce }: Access): PolicyPart {
+  const { version, canonical, groups } = inForce.rules;
+  return {
+    policyVersion: BigInt(version),
+    policy: version === 0 ? '' : canonical,
+    groups: [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([user, own]) => ({ user, groups: [...own] })),
+  };
 }
 
 async function openExternal({ settings, telemetry, closers }: Opened): Promise<TlsSource | undefined> {

@@ -63,6 +63,28 @@ export async function fetchPinnedRoot(
   }
 }
 
+/**
+ * Reads the root certificate in the chain that is shown at an address, whoever shows it: PEM. Nothing says that it is the right one;
+ * that is for a person who compares its pin with what an administrator said. Rejects with an EnrolmentError.
+ */
+export async function fetchShownRoot(target: EnrolmentAddress, domain: string): Promise<string> {
+  const socket = await connect(target, domain, { rejectUnauthorized: false });
+  try {
+    const chain = chainOf(socket);
+    const problem = notARegistry(chain[0]?.subjectAltName, domain);
+    if (problem !== undefined) throw problem;
+    const root = chain.at(-1);
+    if (root === undefined || !root.verify(root.publicKey)) {
+      throw new EnrolmentError('no root certificate is shown', { stage: 'tls' });
+    }
+    return root.toString();
+  } catch (error) {
+    throw at(target, error);
+  } finally {
+    socket.destroy();
+  }
+}
+
 function chainOf(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = [];
   let next = socket.getPeerX509Certificate();

@@ -24,6 +24,19 @@ const granted = z.object({
 
 const signed = z.object({ intermediate: z.string(), trust: z.string() });
 
+const loggedIn = granted.extend({ accessToken: z.string().max(16_384), accessTokenNotAfterMs: z.int() });
+
+const waysIn = z.object({
+  password: z.boolean(),
+  oidc: z
+    .object({
+      issuer: z.string().max(512),
+      clientId: z.string().max(256),
+      scopes: z.array(z.string().max(128)).max(16),
+    })
+    .optional(),
+});
+
 const refused = z.object({
   code: z.string().regex(/^[a-z-]{1,40}$/),
   error: z.string().regex(LINE),
@@ -36,18 +49,24 @@ export type Granted = z.output<typeof granted>;
 /** What a registry that holds the root answers to another registry. */
 export type Signed = z.output<typeof signed>;
 
+/** What a registry answers to a login. */
+export type LoginAnswer = z.output<typeof loggedIn>;
+
+/** How users may log in. */
+export type WaysIn = z.output<typeof waysIn>;
+
 /** What an answer with 200 has to look like. */
-export const ANSWERS = { granted, signed } as const;
+export const ANSWERS = { granted, signed, loggedIn, waysIn } as const;
 
 /**
- * Sends one request on a verified connection and ends it. Rejects with an EnrolmentError: what the registry said (`stage` answer), or
+ * Sends one request (GET without a body, else POST) on a verified connection and ends it. Rejects with an EnrolmentError: what the registry said (`stage` answer), or
  * that it said nothing usable in time.
  */
 export async function exchange<Answer>(
   socket: TLSSocket,
   path: string,
   host: string,
-  body: unknown,
+  body: object | undefined,
   shape: z.ZodType<Answer>,
 ): Promise<Answer> {
   const late = Promise.withResolvers<never>();
@@ -56,7 +75,13 @@ export async function exchange<Answer>(
     socket.destroy();
   }, ANSWER_TIMEOUT_MS);
   try {
-    return read(await Promise.race([post(socket, path, host, JSON.stringify(body)), late.promise]), shape);
+    return read(
+      await Promise.race([
+        send(socket, path, host, body === undefined ? undefined : JSON.stringify(body)),
+        late.promise,
+      ]),
+      shape,
+    );
   } finally {
     clearTimeout(timer);
     socket.destroy();
@@ -69,18 +94,19 @@ interface RawAnswer {
   readonly text: string;
 }
 
-function post(socket: TLSSocket, path: string, host: string, body: string): Promise<RawAnswer> {
+function send(socket: TLSSocket, path: string, host: string, body: string | undefined): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(new EnrolmentError(lossText(error), { stage: 'http', cause: error }));
     const outgoing = request({
       createConnection: () => socket,
-      method: 'POST',
+      method: body === undefined ? 'GET' : 'POST',
       path,
       maxHeaderSize: MAX_HEADER_BYTES,
       headers: {
         host,
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
+        ...(body === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
         connection: 'close',
       },
     });

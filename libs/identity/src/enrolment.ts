@@ -111,7 +111,7 @@ async function ask(
   domain: string,
   trust: TlsTrust,
   path: string,
-  body: unknown,
+  body: object,
 ): Promise<Granted> {
   const socket = await connectVerified(address, domain, trust);
   return exchange(socket, path, `enrol.${domain}`, body, ANSWERS.granted);

@@ -90,6 +90,8 @@ export const METRIC = {
   ),
   gossipAgeSeconds: metric('gauge', 'xylem.gossip.age_seconds', 'Time since the newest gossip arrived.'),
   gossipMessages: metric('counter', 'xylem.gossip.messages', 'Gossip messages by kind.', ['kind']),
+  gossipRefused: metric('counter', 'xylem.gossip.refused', 'Gossip that no registry vouches for, by cause.', ['cause']),
+  grantsRefused: metric('counter', 'xylem.grants.refused', 'Dials without a grant that counts, by cause.', ['cause']),
   // Tunnels and claims, root proxy (tunnels also at the agent).
   tunnels: metric('gauge', 'xylem.tunnels', 'Tunnels by state.', ['state']),
   relayedTunnels: metric('gauge', 'xylem.tunnels_relayed', 'Tunnels that run through another root proxy.'),
@@ -200,6 +202,7 @@ export const EVENT = {
   gossipReceived: 'gossip.received',
   gossipSent: 'gossip.sent',
   gossipRejected: 'gossip.rejected',
+  grantRefused: 'grant.refused',
   // Tunnels and claims.
   tunnelAttached: 'tunnel.attached',
   tunnelRefused: 'tunnel.refused',
@@ -231,6 +234,9 @@ export const EVENT = {
   authorityRenewed: 'authority.renewed',
   authorityTrustChanged: 'authority.trust_changed',
   authorityFailed: 'authority.failed',
+  policySet: 'policy.set',
+  policyDelayed: 'policy.delayed',
+  policyUnreadable: 'policy.unreadable',
   sessionOpened: 'session.opened',
   sessionRefused: 'session.refused',
   sessionClosed: 'session.closed',

@@ -27,7 +27,7 @@ export interface InForceHooks {
 
 const NOTHING: Policy = { groups: new Map(), admins: [], rules: [], cutOpenConnections: true };
 const NO_RULES: Rules = { version: 0, policy: NOTHING, canonical: canonicalPolicy(NOTHING), groups: new Map() };
-/** Changes of other records come in hundreds when agents renew; these rules are made at most so often. */
+/** Changes of other records come in hundreds when agents renew: after one look the next comes so much later. */
 const SETTLE_MS = 50;
 /** Groups of single sign-on end by themselves. */
 const RECHECK_MS = 15_000;
@@ -45,15 +45,15 @@ export class PolicyInForce {
   #policyText: string | undefined;
   /** Records by their text, so that only changed ones are read. */
   #users: ReadonlyMap<string, UserRecord> = new Map();
+  /** Runs after each look; what changes meanwhile is looked at when it ends. */
   #settling: NodeJS.Timeout | undefined;
+  #missed = false;
   readonly #recheck: NodeJS.Timeout;
 
   constructor(mirror: Mirror, hooks: InForceHooks) {
     this.#mirror = mirror;
     this.#hooks = hooks;
-    this.#stop = mirror.onChange(() => {
-      this.#settling ??= setTimeout(() => this.#refresh(), SETTLE_MS);
-    });
+    this.#stop = mirror.onChange(() => this.#mirrorChanged());
     this.#recheck = setInterval(() => this.#refresh(), RECHECK_MS);
     this.#refresh();
   }
@@ -96,9 +96,21 @@ export class PolicyInForce {
     this.#listeners.clear();
   }
 
+  #mirrorChanged(): void {
+    if (this.#settling !== undefined) {
+      this.#missed = true;
+      return;
+    }
+    this.#refresh();
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      if (!this.#missed) return;
+      this.#missed = false;
+      this.#mirrorChanged();
+    }, SETTLE_MS);
+  }
+
   #refresh(): void {
-    clearTimeout(this.#settling);
-    this.#settling = undefined;
     const policy = this.#policy();
     const groups = this.#groups();
     if (policy === undefined && sameGroups(groups, this.#rules.groups)) return;

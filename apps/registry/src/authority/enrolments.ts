@@ -13,6 +13,7 @@ import {
   renewalPlan,
   revocationKey,
   tokenKey,
+  unchanged,
 } from '@xylem/authority';
 import type { Grant, IdentityRecord, IssuedFacts, JoinAsk, Plan, Read, Refusal } from '@xylem/authority';
 import { RequestError, identityUri, joinTokenHash, parseIdentity, requestedKeyFingerprint } from '@xylem/identity';
@@ -120,10 +121,12 @@ export class Enrolments {
   /**
    * A certificate for somebody who has logged in: the caller knows who it is. Rejects as `join`, with `locked` or
    * `revoked` when an administrator has taken the identity back.
+   *
+   * @param user The user's record as it was judged: when it has changed since, nothing is given.
    */
-  async issueUser(user: string, request: string, address: string): Promise<Enrolled> {
+  async issueUser(user: Read<{ readonly name: string }>, request: string, address: string): Promise<Enrolled> {
     const { store, now } = this.#parts;
-    const name = `user/${user}`;
+    const name = `user/${user.record?.name ?? ''}`;
     await this.#keyOf(request);
     return this.#rounds(async () => {
       const identity = await store.read(identityKey(name), decodeIdentity);
@@ -140,7 +143,11 @@ export class Enrolments {
       // A user may log in on several machines: the record is that of the login which lives longest.
       const longest = (issued: IssuedFacts): IssuedFacts =>
         record !== undefined && record.notAfterMs > now() ? { ...issued, ...oldest(record, issued) } : issued;
-      return this.#give(grant, request, (issued) => renewalPlan(grant, identity, '', longest(issued)), {
+      const planOf = (issued: IssuedFacts): Plan => {
+        const plan = renewalPlan(grant, identity, '', longest(issued));
+        return { ...plan, compares: [...plan.compares, unchanged(user)] };
+      };
+      return this.#give(grant, request, planOf, {
         kind: 'user.login',
         actor: name,
         details: { address },

@@ -1,4 +1,5 @@
 import { AuditError } from '@xylem/audit';
+import { AccessError } from '../access/access-error.ts';
 import { AuthorityError } from '../authority/problem.ts';
 import type { AuthorityCode } from '../authority/problem.ts';
 import { StoreDownError } from '../authority/store.ts';
@@ -42,6 +43,10 @@ export function problemOf(error: unknown): EnrolmentProblem | undefined {
   if (error instanceof AuthorityError) {
     const retryAfter = error.code === 'unavailable' ? RETRY_AFTER_S : undefined;
     return new EnrolmentProblem(STATUS[error.code], error.code, error.message, error.remedy, retryAfter);
+  }
+  if (error instanceof AccessError) {
+    const status = error.code === 'invalid' ? 400 : error.code === 'denied' ? 403 : 409;
+    return new EnrolmentProblem(status, error.code, error.message, '');
   }
   if (error instanceof StoreDownError) {
     return new EnrolmentProblem(503, 'unavailable', 'the store does not answer', 'try again', RETRY_AFTER_S);

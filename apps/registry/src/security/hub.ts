@@ -9,8 +9,8 @@ export interface HubOptions {
   readonly mirror: Mirror;
   /** Epoch of the store; 0n while it is not known. */
   readonly epoch: () => bigint;
-  /** Reads policy and groups out of the mirror. */
-  readonly policy: (mirror: Mirror) => PolicyPart;
+  /** Who may do what, as it is now. */
+  readonly policy: () => PolicyPart;
 }
 
 /** As for incarnations: a restored store counts its revisions twice. */
@@ -36,6 +36,12 @@ export class SecurityHub {
     return () => void this.#listeners.delete(entry);
   }
 
+  /** Looks again, because of something that the mirror does not tell. */
+  refresh(): void {
+    // Before the first list nothing is known, and nothing must not be told as if it were known.
+    if (this.#last !== undefined) this.#changed();
+  }
+
   close(): void {
     this.#stop();
     this.#listeners.clear();
@@ -56,7 +62,7 @@ export class SecurityHub {
     const trust = trustText === undefined ? undefined : decodeTrust(trustText);
     const epochs = epoch() > 0n ? epoch() - 1n : 0n;
     return {
-      ...policy(mirror),
+      ...policy(),
       revision: (epochs << EPOCH_SHIFT) + mirror.revision,
       revocations: mirror.under(REVOCATIONS_PREFIX).flatMap((text) => {
         const record = decodeRevocation(text);

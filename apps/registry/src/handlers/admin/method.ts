@@ -3,6 +3,8 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 import { AuditError } from '@xylem/audit';
 import { handleUnary, StatusError } from '@xylem/grpc';
 import type { MethodBinding } from '@xylem/grpc';
+import { AccessError } from '../../access/access-error.ts';
+import { PasswordsBusyError } from '../../access/passwords.ts';
 import { ROLE_OF_METHOD } from '../../authorise.ts';
 import type { Guard } from '../../authorise.ts';
 import { AuthorityError } from '../../authority/problem.ts';
@@ -50,11 +52,22 @@ const CODES: Readonly<Record<AuthorityCode, number>> = {
   unavailable: Status.UNAVAILABLE,
 };
 
+const ACCESS_CODES: Readonly<Record<AccessError['code'], number>> = {
+  invalid: Status.INVALID_ARGUMENT,
+  exists: Status.ALREADY_EXISTS,
+  conflict: Status.ABORTED,
+  denied: Status.PERMISSION_DENIED,
+};
+
 /** Errors of ours stay what they are: they are logged, and hidden from the peer. */
 function statusOf(error: unknown): unknown {
   if (error instanceof AuthorityError) {
     const detail = error.remedy === '' ? error.message : `${error.message}; ${error.remedy}`;
     return new StatusError(CODES[error.code], detail, { cause: error });
+  }
+  if (error instanceof AccessError) return new StatusError(ACCESS_CODES[error.code], error.message, { cause: error });
+  if (error instanceof PasswordsBusyError) {
+    return new StatusError(Status.RESOURCE_EXHAUSTED, `${error.message}; try again`, { cause: error });
   }
   if (error instanceof StoreDownError || error instanceof AuditError) {
     return new StatusError(Status.UNAVAILABLE, error.message, { cause: error });

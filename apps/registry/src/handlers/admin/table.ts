@@ -1,5 +1,7 @@
 import type { AuditLog } from '@xylem/audit';
 import type { MethodBinding } from '@xylem/grpc';
+import { certificateFingerprint, derOfPem } from '@xylem/identity';
+import type { Access } from '../../access/open.ts';
 import type { Guard } from '../../authorise.ts';
 import { Identities } from '../../authority/identities.ts';
 import type { AuthorityPlane } from '../../authority/plane.ts';
@@ -7,11 +9,14 @@ import { Rotation } from '../../authority/rotation.ts';
 import type { AuthorityStore } from '../../authority/store.ts';
 import { authorityMethods } from './authority.ts';
 import { identityMethods } from './identities.ts';
+import { policyMethods } from './policy.ts';
 import { tokenMethods } from './tokens.ts';
+import { userMethods } from './users.ts';
 
 export interface AdminParts {
   readonly domain: string;
   readonly guard: Guard;
+  readonly access: Access;
   readonly store: AuthorityStore;
   readonly audit: AuditLog;
   /** undefined: certificates come from elsewhere, so there are no tokens and no rotation; those methods are UNIMPLEMENTED. */
@@ -22,10 +27,18 @@ export interface AdminParts {
 
 /** Every method of AdminService that this registry serves. */
 export function adminMethods(parts: AdminParts): readonly MethodBinding[] {
-  const { domain, guard, store, audit, plane, longestTtlMs } = parts;
+  const { domain, guard, access, store, audit, plane, longestTtlMs } = parts;
   const now = (): number => Date.now();
   const identities = new Identities({ domain, store, audit, longestTtlMs, now });
-  const methods = [...identityMethods(guard, identities)];
+  const pin = (): string => {
+    const [root] = derOfPem(plane?.keyring.rootPem ?? '');
+    return root === undefined ? '' : `sha256:${certificateFingerprint(root)}`;
+  };
+  const methods = [
+    ...identityMethods(guard, identities),
+    ...userMethods(guard, access.users, pin),
+    ...policyMethods(guard, access.policies, access.inForce),
+  ];
   if (plane === undefined) return methods;
   const { tokens, keyring } = plane;
   const rotation = new Rotation({ store, keyring, identities, audit, now });
