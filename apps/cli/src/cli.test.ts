@@ -133,6 +133,21 @@ describe('xylem', LIMIT, () => {
     assert.match(err, /^xylem: connection to reset\.berlin:1 was reset \(peer-reset\).*\n$/);
   });
 
+  it('connect says why the root proxy ended the connection', async () => {
+    await node('cut.berlin', (socket) => {
+      socket.on('error', () => {});
+      socket.write('part');
+    });
+    const child = start([...settings(), 'connect', 'cut.berlin:1']);
+    child.stdin.on('error', () => {});
+    const err = text(child.stderr);
+    await once(child.stdout, 'data');
+    proxy.cut('user/ann was revoked: key lost');
+    await once(child, 'close');
+    assert.equal(child.exitCode, 1);
+    assert.match(await err, /^xylem: connection to cut\.berlin:1 was reset .*user\/ann was revoked: key lost.*\n$/);
+  });
+
   it('connect ended by a signal, as ssh does, tells the far end and prints nothing', async () => {
     const { promise: ended, resolve } = Promise.withResolvers<string>();
     await node('shell.berlin', (socket) => {

@@ -37,12 +37,21 @@ export async function connectTo(config: ClientConfig, target: Authority, socket:
     }
     if (end.reason === 'cancelled' && process.exitCode !== undefined) return;
     if (end.kind === 'reset') {
+      const why = (await endingOf(channel)) ?? detail;
       throw new CommandError(
         STATUS.failed,
-        `connection to ${name} was reset (${end.reason ?? 'unknown reason'})${detail}`,
+        `connection to ${name} was reset (${end.reason ?? 'unknown reason'})${why}`,
       );
     }
   });
+}
+
+/** Why the whole channel has ended, which says more than the end of a stream on it: a certificate that is over, for one. */
+async function endingOf(channel: GrpcChannel): Promise<string | undefined> {
+  const loss = await Promise.race([channel.lost, Promise.resolve(undefined)]);
+  if (loss === undefined || loss.kind === 'broken' || loss.kind === 'closed') return undefined;
+  const remedy = loss.detail.includes('certificate') ? '; log in again: xylem login' : '';
+  return `: ${printable(loss.detail)}${remedy}`;
 }
 
 async function dial(

@@ -64,6 +64,11 @@ export class StandInRootProxy {
     return folder;
   }
 
+  /** Ends what every user has open, as after a revocation. */
+  cut(detail: string): void {
+    this.#server?.cut(() => true, detail);
+  }
+
   async close(): Promise<void> {
     await this.#server?.close(0);
   }
