@@ -1,4 +1,4 @@
-import { status } from '@grpc/grpc-js';
+import { status as Status } from '@grpc/grpc-js';
 import type { RegistryView, RootTunnelStatus } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
 import type { access, tunnel as wire } from '@xylem/wire';
@@ -87,7 +87,7 @@ export class Overview {
       nodes: sorted(nodes).map(([node, ports]) => ({ name: node, ports: [...ports].toSorted((a, b) => a - b) })),
     }));
     if (fitsAnswer({ leaves: listed })) return listed;
-    throw new StatusError(status.RESOURCE_EXHAUSTED, 'the list is too long for one answer; ask for one leaf cluster');
+    throw new StatusError(Status.RESOURCE_EXHAUSTED, 'the list is too long for one answer; ask for one leaf cluster');
   }
 
   #all(): Promise<readonly access.ProxyStatus[]> {

@@ -110,7 +110,7 @@ function prepareSession(attempt: Attempt): void {
   session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
   session.settings({ maxFrameSize: MAX_FRAME_BYTES });
   windows?.attach(session);
-  session.once('goaway', (_code, _stream, reason) => connection.goaway(printable(reason)));
+  session.once('goaway', (_code: number, _stream: number, reason?: Buffer) => connection.goaway(printable(reason)));
   // Not the socket's event: grpc-js has to have heard of the loss, or the next call would still use the connection.
   session.once('close', () => connection.broken());
   connection.established();
@@ -120,8 +120,8 @@ function prepareSession(attempt: Attempt): void {
 }
 
 /** What a server said when it ended the connection; grpc-js' own remarks have no text for people. */
-function printable(reason: Buffer | Uint8Array | undefined): string {
-  return Buffer.from(reason ?? [])
+function printable(reason: Buffer = Buffer.alloc(0)): string {
+  return reason
     .subarray(0, MAX_REASON_BYTES)
     .toString('latin1')
     .replace(/[^\x20-\x7e]/g, '');

@@ -20,11 +20,6 @@ export function setSessionPeer(session: Http2Session, peer: SessionPeer): void {
   peersBySession.set(session, peer);
 }
 
-/** Who opened a call. */
-export function peerOfCall(call: object): StreamPeer {
-  return sessionPeerOf(call);
-}
-
 /** Who opened a call. @throws StatusError when nobody of theirs is served. */
 export function admittedPeerOf(call: object): StreamPeer {
   const peer = sessionPeerOf(call);
@@ -87,7 +82,7 @@ export function failCall<In, Out>(call: ServerDuplexStream<In, Out>, code: numbe
 export function serverSide(call: ServerDuplexStream<Buffer, Buffer>): StreamSide {
   return {
     duplex: call,
-    peer: peerOfCall(call),
+    peer: sessionPeerOf(call),
     metadata: (key) => call.metadata.get(key)[0]?.toString(),
     end: () => call.end(),
     cancel: (code, detail) => failCall(call, code, detail),
