@@ -42,9 +42,9 @@ export async function joinByToken(options: JoinOptions): Promise<StoredIdentity>
     const ca = await fetchPinnedRoot(address, domain, token.pins);
     return ask(address, domain, { ca }, '/v1/join', body);
   });
-  const identity = checked(granted, made, domain);
+  const identity = checkedGrant(granted, made, domain);
   if (!isWhatWasAsked(identity, as)) throw unusable(`the certificate is for ${granted.identity}`);
-  return keep(directory, addresses, granted, made);
+  return keepGranted(directory, addresses, granted, made);
 }
 
 /**
@@ -60,9 +60,9 @@ export async function renewIdentity(
   const trust = { ca: material.ca, client: { cert: material.cert, key: material.key } };
   const body = { generation: facts.generation, request: made.request };
   const granted = await inTurn(addresses, (address) => ask(address, facts.domain, trust, '/v1/renew', body));
-  checked(granted, made, facts.domain);
+  checkedGrant(granted, made, facts.domain);
   if (granted.identity !== facts.identity) throw unusable(`the certificate is for ${granted.identity}`);
-  return keep(directory, facts.enrol, granted, made);
+  return keepGranted(directory, facts.enrol, granted, made);
 }
 
 /** Who asks for an intermediate: a registry that joined, with its trust and certificate. */
@@ -90,7 +90,7 @@ export async function askForIntermediate(
 }
 
 /** The first answer counts; where there is none, or one that may be another elsewhere, the next address is tried. */
-async function inTurn<T>(
+export async function inTurn<T>(
   addresses: readonly EnrolmentAddress[],
   attempt: (address: EnrolmentAddress) => Promise<T>,
 ): Promise<T> {
@@ -118,7 +118,7 @@ async function ask(
 }
 
 /** A registry that gives out what cannot work is noticed before anything is replaced by it. */
-function checked(granted: Granted, made: KeyWithRequest, domain: string): Identity {
+export function checkedGrant(granted: Granted, made: KeyWithRequest, domain: string): Identity {
   if (granted.domain !== domain) throw unusable(`it is of the domain ${JSON.stringify(granted.domain)}`);
   const chain = derOfPem(granted.certificate);
   const verified = verifyChainInFull(chain, granted.trust, Date.now(), { domain, eku: 'client' });
@@ -147,7 +147,8 @@ function unusable(why: string): EnrolmentError {
   return new EnrolmentError(`the registry's answer cannot be used: ${why}`, { stage: 'http' });
 }
 
-function keep(
+/** Puts what was granted in force in the folder. */
+export function keepGranted(
   directory: string,
   enrol: readonly EnrolmentAddress[],
   granted: Granted,

@@ -2,6 +2,8 @@ export { createAuthority, hasAuthority, openAuthority } from './authority.ts';
 export type { Authority, AuthorityOptions } from './authority.ts';
 export { BACKDATE_MS } from './certificate.ts';
 export { RequestError, certificateFingerprint, keyFingerprint, requestedKeyFingerprint } from './certificate-key.ts';
+export { makePrivateKey, requestFor } from './certificate-request.ts';
+export type { KeyWithRequest } from './certificate-request.ts';
 export { completeChain, readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain, VerifiedEndEntity } from './chain.ts';
 export { CredentialError, joinOnce, openCredentials } from './credentials.ts';
@@ -35,6 +37,19 @@ export {
   writeCertificateFile,
   writeKeyFile,
 } from './key-file.ts';
+export {
+  ACCESS_TOKEN_FILE,
+  isUserPin,
+  logIn,
+  logOut,
+  loginNonce,
+  shownRoot,
+  trustByPin,
+  userPinOf,
+  waysToLogIn,
+} from './login.ts';
+export type { LoginOptions, LoginProof, StoredLogin } from './login.ts';
+export type { WaysIn } from './enrolment-exchange.ts';
 export { derOfPem, pemOfDer } from './pem.ts';
 export { canonicalPolicy } from './policy/canonical.ts';
 export type { PolicyProblem } from './policy/document.ts';

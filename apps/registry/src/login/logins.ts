@@ -64,7 +64,7 @@ export class Logins {
     return this.#enter(read, record, request, address);
   }
 
-  /** @param salt What the token's nonce was made from, together with the requested key; see `nonceFor`. */
+  /** @param salt What the token's nonce was made from, together with the requested key; see `loginNonce`. */
   async withIdToken(idToken: string, salt: string, request: string, address: string): Promise<LoggedIn> {
     const { oidc, users } = this.#parts;
     if (oidc === undefined) {

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { isUserName, requestedKeyFingerprint } from '@xylem/identity';
+import { isUserName, loginNonce, requestedKeyFingerprint } from '@xylem/identity';
 import { errors, jwtVerify } from 'jose';
 import type { JWTPayload } from 'jose';
 import { OidcProvider, ProviderError } from './oidc-provider.ts';
@@ -50,17 +49,6 @@ const MAX_AGE_S = 600;
 const MAX_GROUPS = 256;
 const MAX_CLAIM = 512;
 
-/**
- * The nonce of an ID token that is good for one key only: an ID token that was seen somewhere is of no use to anybody who has
- * not the key that the login is for.
- *
- * @param keyFingerprint SHA-256 of the key's SubjectPublicKeyInfo, lower-case hex.
- * @param salt 43 characters of base64url, random.
- */
-export function nonceFor(keyFingerprint: string, salt: string): string {
-  return createHash('sha256').update(`xylem-login ${keyFingerprint} ${salt}`).digest('base64url');
-}
-
 /** Verifies ID tokens of one OpenID provider (OpenID Connect Core 3.1.3.7). */
 export class OidcVerifier {
   readonly settings: OidcSettings;
@@ -84,7 +72,7 @@ export class OidcVerifier {
         maxTokenAge: MAX_AGE_S,
         requiredClaims: ['sub', 'exp', 'iat', 'nonce'],
       });
-      const flaw = this.#flawOf(payload, nonceFor(await requestedKeyFingerprint(request), salt));
+      const flaw = this.#flawOf(payload, loginNonce(await requestedKeyFingerprint(request), salt));
       return flaw === undefined ? this.#identityOf(payload, issuer) : refused(flaw);
     } catch (error) {
       return verdictOf(error);

@@ -1,6 +1,6 @@
 import type { AuditLog } from '@xylem/audit';
 import type { MethodBinding } from '@xylem/grpc';
-import { certificateFingerprint, derOfPem } from '@xylem/identity';
+import { userPinOf } from '@xylem/identity';
 import type { Access } from '../../access/open.ts';
 import type { Guard } from '../../authorise.ts';
 import { Identities } from '../../authority/identities.ts';
@@ -30,10 +30,7 @@ export function adminMethods(parts: AdminParts): readonly MethodBinding[] {
   const { domain, guard, access, store, audit, plane, longestTtlMs } = parts;
   const now = (): number => Date.now();
   const identities = new Identities({ domain, store, audit, longestTtlMs, now });
-  const pin = (): string => {
-    const [root] = derOfPem(plane?.keyring.rootPem ?? '');
-    return root === undefined ? '' : `sha256:${certificateFingerprint(root)}`;
-  };
+  const pin = (): string => userPinOf(plane?.keyring.rootPem ?? '');
   const methods = [
     ...identityMethods(guard, identities),
     ...userMethods(guard, access.users, pin),
