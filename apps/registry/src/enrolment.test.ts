@@ -1,44 +1,29 @@
 import assert from 'node:assert/strict';
+import { chmodSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { TestContext } from 'node:test';
 import {
   EnrolmentError,
   joinByToken,
   joinTokenText,
-  parseJoinToken,
+  readIdentityFolder,
   renewIdentity,
+  verifyChain,
+  derOfPem,
   writeKeyFile,
 } from '@xylem/identity';
-import type { JoinAs, JoinToken, StoredIdentity } from '@xylem/identity';
-import type { TokenWish } from './authority/tokens.ts';
-import { STORES, authorityRegistry, folder, sameStore } from './testing/world.ts';
-import type { TestRegistry } from './testing/world.ts';
+import { AdminService } from '@xylem/wire';
+import { DOMAIN, addressesOf, adminChannel, enrol, makeToken } from './testing/enrolment.ts';
+import { STORES, authorityRegistry, folder, makeWorld, sameStore } from './testing/world.ts';
 
-const DOMAIN = 'xylem.internal';
+const DEADLINE_MS = 5_000;
 
-async function makeToken(registry: TestRegistry, wish: Partial<TokenWish> = {}): Promise<JoinToken> {
-  assert.ok(registry.authority !== undefined);
-  const all = { role: 'agent', leaf: 'berlin', name: '', ttlSeconds: 0, sources: [] } as const;
-  const made = await registry.authority.tokens.add({ ...all, ...wish }, 'user/admin@r1');
-  const token = parseJoinToken(made.text.reveal());
-  assert.ok(token !== undefined);
-  return token;
-}
-
-function addresses(registry: TestRegistry): readonly [{ readonly host: string; readonly port: number }] {
-  return [{ host: '127.0.0.1', port: registry.enrolPort }];
-}
-
-async function enrol(
-  t: TestContext,
-  registry: TestRegistry,
-  token: JoinToken,
-  as: JoinAs = { role: 'agent', name: 'a1' },
-): Promise<{ readonly directory: string; readonly stored: StoredIdentity }> {
-  const directory = join(await folder(t), 'identity');
-  const stored = await joinByToken({ directory, addresses: addresses(registry), domain: DOMAIN, token, as });
-  return { directory, stored };
+function refusedWith(code: string): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof EnrolmentError, String(error));
+    assert.equal(error.code, code);
+    return true;
+  };
 }
 
 for (const kind of STORES) {
@@ -48,20 +33,9 @@ for (const kind of STORES) {
       const { directory, stored } = await enrol(t, registry, await makeToken(registry));
       assert.equal(stored.facts.identity, 'leaf/berlin/agent/a1');
       assert.equal(stored.facts.generation, 1);
-      const renewed = await renewIdentity(directory, addresses(registry));
+      const renewed = await renewIdentity(directory, addressesOf(registry));
       assert.equal(renewed.facts.generation, 2);
       assert.notEqual(renewed.material.key, stored.material.key);
-    });
-
-    it('takes a token once', async (t) => {
-      const registry = await authorityRegistry(t, 'r1', await kind.open(t));
-      const token = await makeToken(registry);
-      await enrol(t, registry, token);
-      await assert.rejects(enrol(t, registry, token, { role: 'agent', name: 'a2' }), (error: unknown) => {
-        assert.ok(error instanceof EnrolmentError);
-        assert.equal(error.code, 'token-refused');
-        return true;
-      });
     });
 
     it('lets another registry join, which then gives identities itself', async (t) => {
@@ -73,9 +47,15 @@ for (const kind of STORES) {
       const identity = { dir: join(dataDir, 'identity'), tokenFile, enrol: [`127.0.0.1:${first.enrolPort}`] };
       const second = await authorityRegistry(t, 'r2', sameStore(first), { dataDir, identity });
       const { directory } = await enrol(t, second, await makeToken(second));
-      const renewed = await renewIdentity(directory, addresses(first));
+      const renewed = await renewIdentity(directory, addressesOf(first));
       assert.equal(renewed.facts.generation, 2);
       assert.deepEqual(second.authority?.keyring.roots.list(), []);
+      await second.kill();
+      const again = await authorityRegistry(t, 'r2', sameStore(first), {
+        dataDir,
+        identity: { ...identity, tokenFile: '/nowhere' },
+      });
+      await enrol(t, again, await makeToken(again, { name: 'a2' }), { role: 'agent', name: 'a2' });
     });
 
     it('refuses a second authority on one store, and says how to join', async (t) => {
@@ -85,5 +65,116 @@ for (const kind of STORES) {
         /has a certificate authority already .* joins it/,
       );
     });
+
+    it('has one authority when two registries start at once', async (t) => {
+      const store = kind.name === 'etcd' ? await kind.open(t) : undefined;
+      if (store === undefined) return;
+      const [one, other] = await Promise.allSettled([
+        authorityRegistry(t, 'r1', store),
+        authorityRegistry(t, 'r2', store),
+      ]);
+      assert.deepEqual([one.status, other.status].sort(), ['fulfilled', 'rejected']);
+    });
   });
 }
+
+const [embedded = { name: '', open: () => Promise.reject(new Error('no store')) }] = STORES;
+
+it('keeps the authority over a restart, and in files that only its user can read', async (t) => {
+  const store = await embedded.open(t);
+  const dataDir = await folder(t);
+  const first = await authorityRegistry(t, 'r1', store, { dataDir });
+  const { directory, stored } = await enrol(t, first, await makeToken(first));
+  await first.kill();
+  const again = await authorityRegistry(t, 'r1', store, { dataDir });
+  const renewed = await renewIdentity(directory, addressesOf(again));
+  assert.equal(renewed.material.ca, stored.material.ca);
+  for (const path of ['authority', 'authority/roots', 'admin']) {
+    assert.equal(statSync(join(dataDir, path)).mode & 0o777, 0o700, path);
+  }
+  const keys = readdirSync(dataDir, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.key$|key\.pem$|intermediate\.pem$/.test(name),
+  );
+  assert.ok(keys.length >= 3, keys.join());
+  for (const path of keys) assert.equal(statSync(join(dataDir, path)).mode & 0o777, 0o600, path);
+});
+
+it('gives its administrator credentials that open AdminService', async (t) => {
+  const dataDir = await folder(t);
+  const registry = await authorityRegistry(t, 'r1', await embedded.open(t), { dataDir });
+  const admin = adminChannel(t, registry, dataDir);
+  const wish = { role: 1, leaf: 'berlin', name: '', ttlSeconds: 60, sources: [] } as const;
+  const made = await admin.unary(AdminService.addToken, { ...wish, sources: [] }, DEADLINE_MS);
+  const { tokens } = await admin.unary(AdminService.listTokens, {}, DEADLINE_MS);
+  assert.deepEqual(
+    tokens.map(({ fingerprint, leaf, createdBy }) => [fingerprint, leaf, createdBy]),
+    [[made.fingerprint, 'berlin', 'user/admin@r1']],
+  );
+  const { removed } = await admin.unary(AdminService.removeToken, { fingerprint: made.fingerprint }, DEADLINE_MS);
+  assert.ok(removed);
+  const { identities } = await admin.unary(AdminService.listIdentities, {}, DEADLINE_MS);
+  assert.deepEqual(
+    identities.map(({ identity, state }) => [identity, state]),
+    [['registry/r1', 'active']],
+  );
+  const { phase, roots, behind } = await admin.unary(AdminService.getAuthority, {}, DEADLINE_MS);
+  assert.deepEqual([phase, roots.length, behind], ['steady', 1, []]);
+});
+
+it('cuts off a revoked identity: no renewal, no joining again before it is unlocked', async (t) => {
+  const dataDir = await folder(t);
+  const registry = await authorityRegistry(t, 'r1', await embedded.open(t), { dataDir });
+  const admin = adminChannel(t, registry, dataDir);
+  const { directory, stored } = await enrol(t, registry, await makeToken(registry));
+  const { identity } = stored.facts;
+  await admin.unary(AdminService.revoke, { identity, reason: 'laptop lost' }, DEADLINE_MS);
+  await assert.rejects(renewIdentity(directory, addressesOf(registry)), refusedWith('revoked'));
+  const token = await makeToken(registry, { name: 'a1' });
+  await assert.rejects(enrol(t, registry, token), refusedWith('revoked'));
+  assert.ok((await admin.unary(AdminService.unlock, { identity }, DEADLINE_MS)).unlocked);
+  await assert.rejects(renewIdentity(directory, addressesOf(registry)), refusedWith('revoked'));
+  const again = await enrol(t, registry, token);
+  assert.equal(again.stored.facts.generation, 2);
+});
+
+it('answers the same join again for the same key', async (t) => {
+  const registry = await authorityRegistry(t, 'r1', await embedded.open(t));
+  const token = await makeToken(registry);
+  const directory = join(await folder(t), 'identity');
+  const options = { directory, addresses: addressesOf(registry), domain: DOMAIN, token } as const;
+  const first = await joinByToken({ ...options, as: { role: 'agent', name: 'a1' } });
+  // As if a crash had come before the answer was installed: the same key asks again.
+  const copy = await folder(t);
+  writeKeyFile(join(copy, 'next-key.pem'), first.material.key);
+  const second = await joinByToken({ ...options, directory: copy, as: { role: 'agent', name: 'a1' } });
+  assert.equal(second.facts.generation, 1);
+  assert.ok(existsSync(join(copy, 'key.pem')));
+});
+
+it('keeps working with certificates from elsewhere, without enrolment', async (t) => {
+  const world = await makeWorld();
+  const registry = await world.registry(t, 'r1', await embedded.open(t));
+  await registry.ready();
+  assert.equal(registry.enrolPort, 0);
+  assert.equal(registry.authority, undefined);
+});
+
+it('refuses a folder that others can look into', async (t) => {
+  const store = await embedded.open(t);
+  const dataDir = await folder(t);
+  const first = await authorityRegistry(t, 'r1', store, { dataDir });
+  await first.kill();
+  chmodSync(join(dataDir, 'authority'), 0o750);
+  await assert.rejects(
+    authorityRegistry(t, 'r1', store, { dataDir }),
+    /authority: is accessible to other users \(mode 0750\)\. Run: chmod 700/,
+  );
+});
+
+it('shows a chain that verifies against what it gives out', async (t) => {
+  const dataDir = await folder(t);
+  await authorityRegistry(t, 'r1', await embedded.open(t), { dataDir });
+  const { material } = readIdentityFolder(join(dataDir, 'admin'));
+  const identity = verifyChain(derOfPem(material.cert), material.ca, Date.now(), { domain: DOMAIN, eku: 'client' });
+  assert.deepEqual(identity, { kind: 'user', user: 'admin@r1' });
+});

@@ -82,6 +82,8 @@ export type {
 } from './statements/types.ts';
 export { statementKind, StatementVerifier } from './statements/verifier.ts';
 export type { VerifierOptions } from './statements/verifier.ts';
+export { UserProofs } from './statements/user-proofs.ts';
+export type { ProvenUser, UserProof, UserProofOptions } from './statements/user-proofs.ts';
 export { VerifiedChains } from './statements/verified-chains.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
 export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';
