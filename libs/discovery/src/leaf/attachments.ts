@@ -38,6 +38,7 @@ export class Attachments {
     const { pool, knowledge, account } = this.#parts;
     const wasConnected = pool.connected > 0;
     knowledge.shookHands(tunnel.proxy, tunnel.incarnation, now);
+    this.#planner.relayed.landed(tunnel.via ?? tunnel.proxy, now);
     const entry = pool.get(tunnel.proxy) ?? pool.add(tunnel.proxy, { kind: 'seeking' });
     const useful = this.#place(entry, tunnel, dial, now);
     if (!useful) account.wastedDials += 1;

@@ -36,7 +36,7 @@ export class Claims {
     pool.move(entry, { kind: 'claimed', tunnel: tunnel.id, slot });
     this.#answered(entry);
     if (tunnel.via === undefined || config.steering === 'off') entry.upgrade = undefined;
-    else if (entry.upgrade === undefined) this.#planner.postponeUpgrade(entry, now);
+    else if (entry.upgrade === undefined) this.#planner.relayed.postponeUpgrade(entry, now);
   }
 
   /** Believes a grant that looked stale, once a record or a newer epoch has proved it. */

@@ -5,6 +5,7 @@ import { Dials, type Dial, type DialPurpose } from './dials.ts';
 import type { LeafParts } from './parts.ts';
 import { isWanted, tunnelOf } from './phase.ts';
 import type { Entry } from './pool.ts';
+import { Relayed } from './relayed.ts';
 import type { DialFailure } from './types.ts';
 
 /** A second instance with our id answers: soon again is useless, a person has to act. */
@@ -14,13 +15,6 @@ const MAX_ASKED_WAIT_MS = 60_000;
 /** First ceiling of the wait after one tunnel was lost; each more within the same second adds as much. */
 const LOSS_JITTER_MS = 500;
 const LOSS_WINDOW_MS = 1_000;
-/** Agents leave a relay that is about to stop within this, not all at once; its drain lasts longer. */
-const REROUTE_SPREAD_MS = 1_000;
-/** A direct tunnel is tried ever more rarely: up to 2^7 times `directRetryMs`. */
-const MAX_UPGRADE_DOUBLINGS = 7;
-
-/** What is to be expected of the proxy that relays a tunnel. */
-export type RelayOutlook = 'stays' | 'leaves' | 'unknown';
 
 const FAILURE_TEXT: Readonly<Record<DialFailure, string>> = {
   unreachable: 'the balancer cannot be reached',
@@ -41,6 +35,7 @@ const FAILURE_TEXT: Readonly<Record<DialFailure, string>> = {
  */
 export class DialPlanner {
   readonly dials: Dials;
+  readonly relayed: Relayed;
   readonly #parts: LeafParts;
   #probe: { attempts: number; dueAt: Instant | undefined } = { attempts: 0, dueAt: undefined };
   #probeDial: DialId | undefined;
@@ -51,6 +46,7 @@ export class DialPlanner {
   constructor(parts: LeafParts, now: Instant) {
     this.#parts = parts;
     this.dials = new Dials(parts.config.maxPermits);
+    this.relayed = new Relayed(parts);
     this.#optionalNotBefore = now;
     this.#silence = { heard: false, endsAt: this.#nextSilence(now) };
   }
@@ -123,8 +119,7 @@ export class DialPlanner {
         // The end of any dial wakes the planner again.
         if (!this.dials.permitFree || this.#upgrades(entry)) continue;
         this.#start('upgrade', entry.proxy, entry.proxy, pool.currentOf(entry)?.id, now);
-        const attempts = reroute.attempts + 1;
-        entry.reroute = { at: now + REROUTE_SPREAD_MS + this.#jitter(attempts, `reroute:${entry.proxy}`), attempts };
+        this.relayed.postponeReroute(entry, now);
       }
       next = earliest(next, entry.reroute?.at);
     }
@@ -135,17 +130,6 @@ export class DialPlanner {
     return this.dials.inOrder().some((dial) => dial.purpose === 'upgrade' && dial.entry === entry.proxy);
   }
 
-  /** Starts or ends the search for another way to an entry that is held through a relay; one begun goes on while nothing is known. */
-  reroute(entry: Entry, relay: RelayOutlook, now: Instant): void {
-    const { config, random } = this.#parts;
-    const placed = entry.phase.kind === 'claimed' || entry.phase.kind === 'standby';
-    if (relay === 'stays' || !placed || config.steering === 'off') {
-      entry.reroute = undefined;
-    } else if (relay === 'leaves') {
-      entry.reroute ??= { at: now + spreadMs(0, REROUTE_SPREAD_MS, random, `reroute:${entry.proxy}`), attempts: 0 };
-    }
-  }
-
   /** With nothing wanted: a probe when all gossip has fallen silent, or a direct try for a relayed tunnel. */
   #pumpOptional(now: Instant): void {
     const { pool, deadlines } = this.#parts;
@@ -153,29 +137,22 @@ export class DialPlanner {
     if (this.#silence.endsAt <= now && this.#silence.heard) {
       this.#silence = { heard: false, endsAt: this.#nextSilence(now) };
     }
-    const upgrade = this.#nextUpgrade();
-    const wish = Math.min(this.#silence.endsAt, upgrade?.upgrade?.at ?? Infinity);
+    const upgrade = this.relayed.nextUpgrade();
+    const wish = Math.min(this.#silence.endsAt, upgrade?.at ?? Infinity);
     const at = Math.max(wish, this.#optionalNotBefore);
     if (at > now) {
       deadlines.set('optional', at);
       return;
     }
     this.#optionalNotBefore = this.#nextSilence(now);
-    if (upgrade?.upgrade !== undefined && upgrade.upgrade.at <= now) {
-      this.#start('upgrade', upgrade.proxy, upgrade.proxy, pool.currentOf(upgrade)?.id, now);
-      this.postponeUpgrade(upgrade, now);
+    if (upgrade !== undefined && upgrade.at <= now) {
+      const { entry } = upgrade;
+      this.#start('upgrade', entry.proxy, entry.proxy, pool.currentOf(entry)?.id, now);
+      this.relayed.postponeUpgrade(entry, now);
     } else {
       this.#silence = { heard: false, endsAt: this.#nextSilence(now) };
       this.#probeDial = this.#start('probe', undefined, undefined, undefined, now).id;
     }
-  }
-
-  #nextUpgrade(): Entry | undefined {
-    let next: Entry | undefined;
-    for (const entry of this.#parts.pool.sorted()) {
-      if (entry.upgrade !== undefined && entry.upgrade.at < (next?.upgrade?.at ?? Infinity)) next = entry;
-    }
-    return next;
   }
 
   /** Looks whether a sibling still holds `entry`. False when there is no permit or no connection now. */
@@ -329,14 +306,6 @@ export class DialPlanner {
 
   gossipHeard(): void {
     this.#silence.heard = true;
-  }
-
-  /** Sets or postpones the direct try of a relayed tunnel. */
-  postponeUpgrade(entry: Entry, now: Instant): void {
-    const { config, random } = this.#parts;
-    const attempts = entry.upgrade === undefined ? 0 : Math.min(entry.upgrade.attempts + 1, MAX_UPGRADE_DOUBLINGS);
-    const wait = config.directRetryMs * 2 ** attempts;
-    entry.upgrade = { at: now + spreadMs(wait, 2 * wait, random, `direct:${entry.proxy}`), attempts };
   }
 
   nextDialAt(): Instant | undefined {

@@ -2,9 +2,10 @@ import { MAX_PROXIES } from '../shared/gossip-view.ts';
 import type { ProxyId } from '../shared/ids.ts';
 import type { Instant } from '../shared/time.ts';
 import type { Claims } from './claims.ts';
-import type { DialPlanner, RelayOutlook } from './dial-planner.ts';
+import type { DialPlanner } from './dial-planner.ts';
 import type { LeafParts } from './parts.ts';
 import type { Entry } from './pool.ts';
+import type { RelayOutlook } from './relayed.ts';
 
 /** Gone entries are kept up to this many in all, oldest forgotten first. */
 const MAX_ENTRIES = 2 * MAX_PROXIES;
@@ -47,7 +48,7 @@ export class Reconciler {
     const tunnel = pool.currentOf(entry);
     if (tunnel !== undefined) {
       this.#claims.prove(entry, tunnel, now);
-      return this.#planner.reroute(entry, tunnel.via === undefined ? 'stays' : this.#relay(tunnel.via, now), now);
+      return this.#planner.relayed.judge(entry, tunnel.via === undefined ? 'stays' : this.#relay(tunnel.via, now), now);
     }
     const drains = verdict.kind === 'draining' || (verdict.kind === 'ready' && entry.drained === verdict.incarnation);
     if (drains) return this.#retire(entry);

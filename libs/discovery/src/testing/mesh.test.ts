@@ -96,6 +96,20 @@ test('all claimed means no dials at all for an hour, but direct tries of relayed
   assert.equal(mesh.attempts, settled);
 });
 
+test('behind a balancer that prefers one proxy direct tunnels are tried once an hour, until the balancer changes', () => {
+  let sticky = true;
+  const mesh = meshOf(10, { balancer: (attempt, live) => live[sticky ? 0 : attempt % live.length] });
+  const agent = mesh.addAgent('berlin', 'a1');
+  mesh.runUntil(10_000);
+  assert.equal(mesh.attempts, 10);
+  mesh.runUntil(8 * 3_600_000);
+  assert.ok(mesh.attempts <= 10 + 8, `${mesh.attempts - 10} direct tries in eight hours`);
+  sticky = false;
+  mesh.runUntil(16 * 3_600_000);
+  const relayed = agent.core.status().entries.filter(({ via }) => via !== undefined).length;
+  assert.ok(relayed < 5, `${relayed} of 9 still relayed: trying resumes where it helps`);
+});
+
 test('two agents share the proxies, and the survivor takes over within 0.2 s when one is killed', () => {
   const mesh = meshOf(3);
   const one = mesh.addAgent('berlin', 'a1');
