@@ -7,6 +7,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import type { Identity } from '@xylem/identity';
 import { childEnvironment } from '../../src/config.ts';
 import type { ProxyAddresses, ProxyPart } from '../../src/deployment.ts';
 import { Files } from '../../src/files.ts';
@@ -115,6 +116,16 @@ export class Rig {
       ops: { listen: await this.#ports.address(0) },
     });
     return this.#start(`${leaf}/${agent}`, 'leaf-agent', folder);
+  }
+
+  /** A certificate of this deployment's authority, for a test that speaks for itself. */
+  credentials(name: string, identity: Identity): Promise<PartFolder> {
+    return this.#files.part(name, identity);
+  }
+
+  /** The folder of everything: configurations, certificates, logs. */
+  get folder(): string {
+    return this.#folder;
   }
 
   /** `xylem connect` to an address, through the AccessService of one root proxy. */
