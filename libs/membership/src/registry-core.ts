@@ -277,9 +277,11 @@ export class RegistryCore {
     if (!this.#restored && (contradicted || this.#epoch.wentBack())) {
       this.#noteRestore('the list contradicts what was seen before');
     }
-    if (this.#restored) this.#feed.restart();
+    const restored = this.#restored;
     this.#restored = false;
+    if (restored) this.#feed.restart();
     this.#apply(changes);
+    if (restored) this.#seats.restored();
     for (const session of this.#sessions.all()) this.#inspectMember(session);
   }
 

@@ -90,6 +90,15 @@ export class Seats {
     }
   }
 
+  /**
+   * The view is that of a restored store. Keys that were deleted may be back, and look as if nothing had happened where the view had
+   * not been told of the deletion: every key is looked at, whatever is under way.
+   */
+  restored(): void {
+    this.#vacating.clear();
+    this.inspect(this.#view.sessions().map(({ proxy }) => proxy));
+  }
+
   /** The replica lease is about to be revoked: all keys go with it. */
   stop(): void {
     this.#stopped = true;
