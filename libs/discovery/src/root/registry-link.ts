@@ -125,7 +125,7 @@ export class RegistryLink {
       state: this.#shownState(),
       registry: this.#state.kind === 'connected' ? this.#state.registry : undefined,
       incarnation: this.#lease?.incarnation ?? (0n as Incarnation),
-      leaseValidMs: Math.max(0, (this.#lease?.validUntil ?? 0) - this.#now),
+      leaseValidUntil: this.#lease?.validUntil,
       problem: this.#problem,
       stamp: this.#view?.stamp,
       drainRecorded: this.#drain === 'recorded',

@@ -1,6 +1,7 @@
 /** Events and effects of RegistryLink: one for one the messages of proto/xylem/registry/v1, as core types. */
 import type { ProxyRecord, Snapshot, Stamp, Statement } from '../shared/gossip.ts';
 import type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId } from '../shared/ids.ts';
+import type { Instant } from '../shared/time.ts';
 
 /** A root proxy as the registry knows it. */
 export interface Member {
@@ -138,8 +139,8 @@ export interface RegistryLinkStatus {
   readonly state: 'connected' | 'reconnecting' | 'suspect' | 'leaving' | 'left';
   readonly registry: string | undefined;
   readonly incarnation: Incarnation;
-  /** For how long the lease may be believed without another word from a registry; 0 when it may not. */
-  readonly leaseValidMs: number;
+  /** Until when the lease may be believed without another word from a registry; undefined when there is none. */
+  readonly leaseValidUntil: Instant | undefined;
   /** What a person has to mend, e.g. a second instance with this proxy's id; undefined when nothing. */
   readonly problem: string | undefined;
   /** Of the newest view. */
