@@ -95,6 +95,73 @@ describe('certificates of ten seconds', { timeout: 240_000 }, () => {
   });
 });
 
+describe('replacing the root', { timeout: 240_000 }, () => {
+  interface AuthorityStatus {
+    readonly phase: string;
+    readonly roots: readonly { readonly fingerprint: string; readonly state: string }[];
+    readonly behind: readonly string[];
+  }
+
+  async function statusOf(deployment: JoinedDeployment): Promise<AuthorityStatus> {
+    return JSON.parse((await deployment.administer('ca', 'status', '--json')).out) as AuthorityStatus;
+  }
+
+  /** One step, and then until everybody follows it. */
+  async function step(deployment: JoinedDeployment, command: 'rotate' | 'rollback', phase: string): Promise<number> {
+    const since = performance.now();
+    const { out } = await deployment.administer('ca', command);
+    assert.match(out, new RegExp(`^now ${phase} `));
+    for (const deadline = since + DEADLINE_MS; ;) {
+      const { behind } = await statusOf(deployment);
+      if (behind.length === 0) return performance.now() - since;
+      assert.ok(performance.now() < deadline, `${phase}: behind are ${behind.join(', ')}`);
+    }
+  }
+
+  test('goes through every phase, and back, under load, and drops no connection', async (context) => {
+    const { deployment, proxies, close } = await joinedBerlin(30_000);
+    try {
+      const doors = proxies.map(({ addresses }) => addresses.frontDoor);
+      const load = await EchoLoad.start(doors, ECHO, 10);
+      const since = performance.now();
+      const before = await statusOf(deployment);
+      assert.deepEqual([before.phase, before.behind], ['steady', []]);
+      const steps = [
+        ['rotate', 'prepared'],
+        ['rollback', 'steady'],
+        ['rotate', 'prepared'],
+        ['rotate', 'trusted'],
+        ['rollback', 'prepared'],
+        ['rotate', 'trusted'],
+        ['rotate', 'signing'],
+        ['rollback', 'trusted'],
+        ['rotate', 'signing'],
+        ['rotate', 'steady'],
+      ] as const;
+      for (const [command, phase] of steps) {
+        const took = await step(deployment, command, phase);
+        context.diagnostic(`${command} to ${phase}: everybody follows after ${took.toFixed(0)} ms`);
+        assert.deepEqual(load.failures, [], phase);
+      }
+      const after = await statusOf(deployment);
+      assert.equal(after.roots.length, 1);
+      assert.notEqual(after.roots[0]?.fingerprint, before.roots[0]?.fingerprint);
+      const rootsTrusted = (): number | undefined =>
+        readFileSync(join(deployment.agentFolder('berlin', 'a1'), 'ca.pem'), 'utf8').match(/BEGIN CERTIFICATE/g)
+          ?.length;
+      const forgotten = (): true | undefined => rootsTrusted() === 1 || undefined;
+      await deployment.recorder.until('the agent trusts the new root only', forgotten, DEADLINE_MS);
+      const report = await load.stop();
+      assert.deepEqual(report.failures, []);
+      undisturbed(deployment, since);
+      await deployment.startProxy('p3');
+      context.diagnostic(`${report.connections} connections, ${report.messages} messages, none lost`);
+    } finally {
+      await close();
+    }
+  });
+});
+
 describe('joining by token', { timeout: 120_000 }, () => {
   let deployment: JoinedDeployment;
   const proxies: JoinedProxy[] = [];
