@@ -1,3 +1,4 @@
+import { connect as connectTcp } from 'node:net';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { TlsMaterial } from '@xylem/identity';
@@ -13,15 +14,20 @@ export interface RawAnswer {
 
 export type RawTarget = Pick<TestRegistry, 'enrolPort'>;
 
+export interface RawOptions {
+  readonly client?: Pick<TlsMaterial, 'cert' | 'key'>;
+  /** Source address: failures are counted by it. */
+  readonly from?: string;
+}
+
 /** One connection to the enrolment listener; whatever is sent, until the other end closes. */
 export async function sendRaw(
   { enrolPort }: RawTarget,
   bytes: string | Buffer,
-  client?: Pick<TlsMaterial, 'cert' | 'key'>,
+  { client, from = '127.0.0.1' }: RawOptions = {},
 ): Promise<RawAnswer> {
   const socket = connect({
-    host: '127.0.0.1',
-    port: enrolPort,
+    socket: connectTcp({ host: '127.0.0.1', port: enrolPort, localAddress: from }),
     servername: 'enrol.xylem.internal',
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
