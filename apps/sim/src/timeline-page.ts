@@ -164,19 +164,19 @@ function axis({ ticks, timeline }: Page, place: Place): string {
     ends[line] = start + width;
     const anchor = fits ? 'x="6"' : 'x="-6" text-anchor="end"';
     const y = String(14 + line * NAME_HEIGHT_PX);
-    return at(share, `<text class="stretch-name" ${anchor} y="${y}">${escapeHtml(label)}</text>`);
+    return placed(share, `<text class="stretch-name" ${anchor} y="${y}">${escapeHtml(label)}</text>`);
   });
   const ticksY = 16 + Math.max(1, ends.length) * NAME_HEIGHT_PX;
   const labels = ticks.map(({ at: ms, label, minor }) => {
     const kind = minor ? 'minor' : 'major';
-    return at(
+    return placed(
       place(ms),
       `<text class="${kind}" y="${String(ticksY)}" text-anchor="middle">${escapeHtml(label)}</text>`,
     );
   });
   const flags = broken.map(({ at: ms, promise }, index) => {
     const id = `violation-${String(index)}`;
-    return at(
+    return placed(
       place(ms),
       `<text class="violation" id="${id}" y="14" text-anchor="middle">&#9660; ${escapeHtml(promise)}</text>`,
     );
@@ -185,7 +185,7 @@ function axis({ ticks, timeline }: Page, place: Place): string {
   return `<div class="row axis"><span class="label">time</span><svg class="lane" height="${String(ticksY + 6)}" role="group" aria-label="Time">${shapes}</svg></div>`;
 }
 
-function at(share: number, inner: string): string {
+function placed(share: number, inner: string): string {
   return `<svg x="${percent(share)}" class="at">${inner}</svg>`;
 }
 

@@ -127,7 +127,12 @@ export class AgentScribe {
 
 /** p2 before p10. */
 export function compareNames(one: string, another: string): number {
-  return one.localeCompare(another, 'en', { numeric: true });
+  const [a, b] = [sortKey(one), sortKey(another)];
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function sortKey(name: string): string {
+  return name.replaceAll(/\d+/g, (digits) => digits.padStart(8, '0'));
 }
 
 function viaText(via: string | undefined): string {
