@@ -41,7 +41,7 @@ export interface ClientConfig {
 }
 
 /** `$XDG_CONFIG_HOME/xylem`, by default `~/.config/xylem`. */
-function configDirectory(): string {
+export function configDirectory(): string {
   const base = process.env['XDG_CONFIG_HOME'];
   return join(base === undefined || base === '' ? join(homedir(), '.config') : base, 'xylem');
 }

@@ -13,6 +13,7 @@ import type { ConnectionFlags } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
 import { SERVICES } from './services.ts';
 import { StdioDuplex } from './stdio.ts';
+import { addUserCommands } from './user-commands.ts';
 
 /** Where commands write; tests give their own. */
 export interface Terminal {
@@ -58,6 +59,7 @@ export function createProgram(terminal: Terminal): Command {
   }
   addJoinCommands(program, terminal);
   addAuthorityCommands(program, terminal);
+  addUserCommands(program, terminal);
   return program;
 }
 
