@@ -6,7 +6,7 @@ import type { SessionPeer } from './session-peer.ts';
 
 /** Beyond this a server that does not answer is asked again. */
 const ANSWER_TIMEOUT_MS = 10_000;
-const GREATEST_BACKOFF_MS = 60_000;
+const GREATEST_BACKOFF_MS = 10_000;
 /** Waits are shortened by up to this share, so that what began at once does not come back at once. */
 const JITTER = 0.2;
 
