@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Identity } from '@xylem/identity';
 import { firstOnly } from './testing/balancer.ts';
+import { connectWithCertificate } from './testing/tls-door.ts';
 import { claimedBy, connectThrough, eventually, World } from './testing/world.ts';
 
 /** How long connections live, with certificates of seconds. */
@@ -85,4 +86,19 @@ test('an agent that cannot renew is cut when its certificate is over, with GOODB
   );
   await eventually('the next attempt is refused', () => p1.log.find(({ event }) => event === 'handshake.failed'));
   assert.equal(p1.status().root.tunnels.length, 0);
+});
+
+test("a front door connection is reset when its user's certificate has been over for the grace", async (t) => {
+  const p1 = await world.proxy('p1', { overrides: { lifetime: { graceMs: 500 } } });
+  await world.agent('berlin', 'a1');
+  await eventually('p1 is claimed', () => claimedBy(p1, 'a1'));
+  world.credentials.ttlMs = 1_500;
+  const began = Date.now();
+  const { client, head } = await connectWithCertificate(t, world, p1, { kind: 'user', user: 'ada' });
+  assert.match(head, /^HTTP\/1\.1 200 /);
+  await new Promise((resolve) => void client.socket.once('close', resolve));
+  const tookMs = Date.now() - began;
+  assert.ok(tookMs >= 1_500 && tookMs < 4_500, `${tookMs} ms`);
+  const closed = await eventually('the log line', () => p1.log.find(({ event }) => event === 'connection.closed'));
+  assert.equal(closed['kind'], 'reset');
 });

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect as connectTls } from 'node:tls';
 import { FramePort } from '@xylem/carrier';
 import { createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
@@ -11,7 +10,7 @@ import type { Identity } from '@xylem/identity';
 import { AccessService, carry, RawFrameMethods } from '@xylem/wire';
 import { Administrator } from './testing/administrator.ts';
 import { DOMAIN } from './testing/credentials.ts';
-import { RawClient } from './testing/raw-client.ts';
+import { connectWithCertificate } from './testing/tls-door.ts';
 import { claimedBy, connectThrough, eventually, World } from './testing/world.ts';
 import type { WorldProxy } from './testing/world.ts';
 
@@ -48,17 +47,6 @@ async function accessTo(t: TestContext, proxy: WorldProxy, identity: Identity): 
   return channel;
 }
 
-/** CONNECT over TLS with a certificate of the user. */
-async function throughDoor(t: TestContext, identity: Identity): Promise<{ client: RawClient; head: string }> {
-  const { ca, cert, key } = await world.credentials.material(identity);
-  const socket = connectTls({ port: p1.ports.frontDoor, host: '127.0.0.1', ca, cert, key, servername: DOMAIN });
-  t.after(() => socket.destroy());
-  const client = new RawClient(socket);
-  await once(socket, 'secureConnect');
-  client.say('CONNECT web.berlin:80 HTTP/1.1\r\nHost: web.berlin:80\r\n\r\n');
-  return { client, head: await client.hears('\r\n\r\n') };
-}
-
 test("a revoked agent's tunnel is cut at once and refused from then on, another agent's goes on", async () => {
   await world.agent('berlin', 'a1');
   await world.agent('paris', 'b1');
@@ -92,7 +80,7 @@ test("a revoked user's connections are reset however they came in, and new ones 
   const first = await frames.first(5_000);
   assert.ok(first.kind === 'frame' && first.frame.kind?.$case === 'outcome');
   assert.equal(first.frame.kind.value.code, carry.OutcomeCode.OUTCOME_CODE_CONNECTED);
-  const door = await throughDoor(t, ADA);
+  const door = await connectWithCertificate(t, world, p1, ADA);
   assert.match(door.head, /^HTTP\/1\.1 200 /);
   const gone = new Promise((resolve) => void door.client.socket.once('close', resolve));
   const at = await admin.revoke('user/ada');
@@ -101,13 +89,13 @@ test("a revoked user's connections are reset however they came in, and new ones 
   const tookMs = performance.now() - at;
   assert.ok(tookMs < CUT_WITHIN_MS, `${tookMs} ms`);
   await eventually('nothing is open', () => p1.status().dials.openConnections === 0);
-  assert.match((await throughDoor(t, ADA)).head, /^HTTP\/1\.1 403 /);
+  assert.match((await connectWithCertificate(t, world, p1, ADA)).head, /^HTTP\/1\.1 403 /);
   const again = await accessTo(t, p1, ADA);
   await assert.rejects(again.unary(AccessService.getStatus, {}, 2_000), {
     code: 7,
     detail: 'user/ada was revoked: key lost',
   });
-  assert.match((await throughDoor(t, { kind: 'user', user: 'eve' })).head, /^HTTP\/1\.1 200 /);
+  assert.match((await connectWithCertificate(t, world, p1, { kind: 'user', user: 'eve' })).head, /^HTTP\/1\.1 200 /);
 });
 
 test('a certificate issued after the revocation counts again', async (t) => {
