@@ -441,6 +441,20 @@ for (const { name, refused, make } of FORGED) {
   });
 }
 
+test('a proof that one connection takes is refused when it is replayed on another of the same client', async (t) => {
+  const rigged = await rig(t, { client: 60_000, server: DAY_MS });
+  const world = { authority, clientTls: rigged.clientTls, serverTls: rigged.serverTls };
+  const [own, other] = [await tapped(t, rigged), await tapped(t, rigged)];
+  const proof = proofOf({ ...own.attack, material: await client(DAY_MS) });
+  const first = await connectTo(t, world, { address: own.address, tls: undefined });
+  await first.unary(ChannelService.refresh, { client: proof }, 1_000);
+  const second = await connectTo(t, world, { address: other.address, tls: undefined });
+  await assert.rejects(second.unary(ChannelService.refresh, { client: proof }, 1_000), {
+    code: 7,
+    detail: 'the signature is not for this connection and certificate',
+  });
+});
+
 test('refuses refreshes that come too often, and goes on', async (t) => {
   const rigged = await rig(t, { client: 60_000, server: DAY_MS });
   const { attack, address } = await tapped(t, rigged);
