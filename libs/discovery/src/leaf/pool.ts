@@ -56,6 +56,8 @@ export interface Entry {
 /** The proxies an agent knows, and its tunnels. Keeps phases, tunnels and deadlines in step; decides nothing. */
 export class Pool {
   readonly #entries = new Map<ProxyId, Entry>();
+  /** All entries in order, until one comes or goes; never changed in place, so that loops over it may do both. */
+  #sorted: readonly Entry[] | undefined;
   readonly #deadlines: Deadlines<LeafDeadline>;
   readonly tunnels = new Map<TunnelId, Tunnel>();
 
@@ -91,6 +93,7 @@ export class Pool {
       reroute: undefined,
     };
     this.#entries.set(proxy, entry);
+    this.#sorted = undefined;
     this.#deadlines.set(`entry:${proxy}`, phaseDeadline(phase));
     return entry;
   }
@@ -111,6 +114,7 @@ export class Pool {
       `pool entry ${entry.proxy} has a tunnel`,
     );
     this.#entries.delete(entry.proxy);
+    this.#sorted = undefined;
     this.#deadlines.set(`entry:${entry.proxy}`, undefined);
   }
 
@@ -135,7 +139,8 @@ export class Pool {
 
   /** Entries in order of id: every loop whose effects leave the machine uses it. */
   sorted(): readonly Entry[] {
-    return [...this.#entries.values()].sort((a, b) => (a.proxy < b.proxy ? -1 : 1));
+    this.#sorted ??= [...this.#entries.values()].sort((a, b) => (a.proxy < b.proxy ? -1 : 1));
+    return this.#sorted;
   }
 
   get size(): number {
