@@ -57,7 +57,7 @@ export class ScaleProxy {
     this.#root = new RootDiscovery(defaultRootConfig(this.id), random, host.now);
     this.#timer = new Timer(world.scheduler, () => this.#timeout());
     this.#linkTimer = new Timer(world.scheduler, () => this.#timeout());
-    this.#session = new ProxySession(this.#owner(), registries, PRODUCTION.link);
+    this.#session = new ProxySession(this.#owner(host), registries, PRODUCTION.link);
     this.#session.start();
     this.#perform();
   }
@@ -66,12 +66,12 @@ export class ScaleProxy {
     return this.#incarnation;
   }
 
-  #owner(): SessionOwner {
+  #owner(host: Host): SessionOwner {
     return {
       host: this.host,
       id: this.id,
       generation: 0,
-      nonce: this.id as string as InstanceNonce,
+      nonce: `${host.name}-1` as InstanceNonce,
       note: () => undefined,
       connect: (registry, answer) => this.#world.openSession(this, registry, answer),
       inform: (event) => {
