@@ -54,8 +54,7 @@ export interface IssuedFacts {
 /** Names of root proxies that would be taken for services of the registry in `<name>.<domain>`. */
 const RESERVED_PROXIES: ReadonlySet<string> = new Set(['enrol', 'registry', 'join']);
 const TOKEN_REMEDY = 'make a new token: xylem tokens add';
-export const UNLOCK_REMEDY =
-  'an administrator unlocks it with: xylem identities unlock; then join again with a new token';
+const UNLOCK_REMEDY = 'an administrator unlocks it with: xylem identities unlock; then join again with a new token';
 
 /** Who the token and the ask make of somebody; undefined when they do not go together. */
 export function identityToJoin(token: TokenRecord, ask: JoinAsk): string | undefined {

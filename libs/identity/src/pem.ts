@@ -8,13 +8,12 @@ export function derOfPem(text: string): readonly Buffer[] {
 
 /** PEM of certificates, one after the other. */
 export function pemOfDer(...certificates: readonly Uint8Array[]): string {
-  return certificates.map((der) => block('CERTIFICATE', der)).join('');
+  return certificates.map(block).join('');
 }
 
-/** One PEM block with a line end behind it. */
-export function block(label: string, der: Uint8Array): string {
+function block(der: Uint8Array): string {
   const body = Buffer.from(der).toString('base64');
   const lines: string[] = [];
   for (let at = 0; at < body.length; at += LINE_LENGTH) lines.push(body.slice(at, at + LINE_LENGTH));
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
 }

@@ -188,7 +188,9 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   const late = setTimeout(() => request.destroy(), REQUEST_MS);
   try {
-    for await (const chunk of request) chunks.push(Buffer.from(chunk));
+    for await (const chunk of request) {
+      if (Buffer.isBuffer(chunk)) chunks.push(chunk);
+    }
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
   } catch {
     throw new EnrolmentProblem(400, 'invalid', 'the body is not JSON', '');

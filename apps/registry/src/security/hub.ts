@@ -74,11 +74,6 @@ export class SecurityHub {
   }
 }
 
-/** Before anybody has set a policy, everything is denied. */
-export function noPolicy(): PolicyPart {
-  return { policyVersion: 0n, policy: '', groups: [] };
-}
-
 function sameContent(a: wire.Security, b: wire.Security): boolean {
   return contentOf(a) === contentOf(b);
 }
