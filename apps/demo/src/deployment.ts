@@ -4,7 +4,7 @@ import { childEnvironment } from './config.ts';
 import type { HostTools } from './config.ts';
 import { Files } from './files.ts';
 import type { PartFolder } from './files.ts';
-import { AGENTS, DOMAIN, DRAIN, FIRST_PROXIES, PORT } from './layout.ts';
+import { AGENTS, DOMAIN, DRAIN, FIRST_PROXIES, POLICY, PORT } from './layout.ts';
 import type { Leaf } from './layout.ts';
 import { Nodes } from './nodes.ts';
 import { XYLEM_BIN, appMain, ownProgram } from './paths.ts';
@@ -203,6 +203,7 @@ export class Deployment {
       domain: DOMAIN,
       listen: this.#registry,
       store: { kind: 'embedded', dataDir, listen: await this.#ports.address(PORT.store) },
+      policy: { file: this.#files.writeText('policy.yaml', POLICY) },
       tls: folder.tls,
       ops: { listen: ops },
     });

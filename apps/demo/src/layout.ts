@@ -9,6 +9,16 @@ export const AGENTS = [
 export const LEAVES = ['berlin', 'tokyo'] as const;
 export type Leaf = (typeof LEAVES)[number];
 
+/** Who may dial what here: whoever comes from this machine, and the user of the demo. Without it everything would be denied. */
+export const POLICY = `# xylem policy check you web.berlin:80 says why somebody may dial something.
+admins: [you]
+rules:
+  - name: this-machine
+    allow: [anonymous, everyone]
+    leaves: ['*']
+    nodes: ['*']
+`;
+
 export const HTTP_PORT = 80;
 export const ECHO_PORT = 7;
 export const SSH_PORT = 22;

@@ -12,7 +12,7 @@ import type { EtcdProcess } from '@xylem/testkit';
 import { stringify } from 'yaml';
 import { childEnvironment } from '../../src/config.ts';
 import type { ProxyAddresses } from '../../src/deployment.ts';
-import { DOMAIN, ECHO_PORT } from '../../src/layout.ts';
+import { DOMAIN, ECHO_PORT, POLICY } from '../../src/layout.ts';
 import { XYLEM_BIN, appMain } from '../../src/paths.ts';
 import { Ports } from '../../src/ports.ts';
 import { Service } from '../../src/processes/service.ts';
@@ -22,6 +22,8 @@ import { Recorder } from './recorder.ts';
 export interface JoinedOptions {
   /** Life of the certificates of agents and root proxies. */
   readonly certificateTtlMs: number;
+  /** YAML; default: everybody may dial everything. */
+  readonly policy?: string;
 }
 
 /** What a command printed, and its exit status. */
@@ -103,6 +105,7 @@ export class JoinedDeployment {
       dataDir,
       enrol: { listen: enrol },
       authority: { certificateTtlMs: this.#options.certificateTtlMs },
+      policy: { file: this.#policyFile() },
       store: { kind: 'etcd', endpoints: [this.#etcd.endpoint] },
       ops: { listen: ops },
       leaseTtlMs: 3_000,
@@ -186,6 +189,12 @@ export class JoinedDeployment {
     this.#echo.close();
     await this.#etcd.dispose();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #policyFile(): string {
+    const path = join(this.folder, 'policy.yaml');
+    writeFileSync(path, this.#options.policy ?? POLICY);
+    return path;
   }
 
   #free(): Promise<string> {

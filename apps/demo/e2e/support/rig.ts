@@ -12,7 +12,7 @@ import { childEnvironment } from '../../src/config.ts';
 import type { ProxyAddresses, ProxyPart } from '../../src/deployment.ts';
 import { Files } from '../../src/files.ts';
 import type { PartFolder } from '../../src/files.ts';
-import { DOMAIN, ECHO_PORT } from '../../src/layout.ts';
+import { DOMAIN, ECHO_PORT, POLICY } from '../../src/layout.ts';
 import { XYLEM_BIN, appMain } from '../../src/paths.ts';
 import { Ports } from '../../src/ports.ts';
 import { Service } from '../../src/processes/service.ts';
@@ -25,6 +25,8 @@ export interface RigOptions {
   readonly leaseTtlMs?: number;
   readonly heartbeatIntervalMs?: number;
   readonly otlpEndpoint?: string;
+  /** YAML; default: everybody may dial everything. */
+  readonly policy?: string;
   /** Default info. */
   readonly logLevel?: 'debug';
 }
@@ -162,6 +164,7 @@ export class Rig {
       id: 'r1',
       listen: this.#registryAddress,
       store: etcd === undefined ? await embedded() : { kind: 'etcd', endpoints: etcd },
+      policy: { file: this.#files.writeText('policy.yaml', this.#options.policy ?? POLICY) },
       ops: { listen: ops },
       ...(leaseTtlMs === undefined ? {} : { leaseTtlMs }),
       ...(heartbeatIntervalMs === undefined ? {} : { heartbeatIntervalMs }),
