@@ -13,7 +13,8 @@ import { EchoConnection } from '../src/check/echo.ts';
 import { DOMAIN, ECHO_PORT } from '../src/layout.ts';
 import { JoinedDeployment } from './support/joined.ts';
 import { EchoLoad } from './support/load.ts';
-import type { JoinedProxy } from './support/joined.ts';
+import type { RecordedLine } from './support/recorder.ts';
+import type { AgentChanges, JoinedProxy } from './support/joined.ts';
 
 const DEADLINE_MS = 20_000;
 const HOUR_MS = 3_600_000;
@@ -23,8 +24,13 @@ function serversOf(proxies: readonly JoinedProxy[]) {
 }
 
 /** A deployment with two root proxies and one agent of berlin that joined through HAProxy and holds both. */
-async function joinedBerlin(certificateTtlMs: number): Promise<{
+async function joinedBerlin(
+  certificateTtlMs: number,
+  changes: AgentChanges = {},
+): Promise<{
   readonly deployment: JoinedDeployment;
+  /** The balancer's address. */
+  readonly root: string;
   readonly proxies: readonly JoinedProxy[];
   readonly close: () => Promise<void>;
 }> {
@@ -32,13 +38,8 @@ async function joinedBerlin(certificateTtlMs: number): Promise<{
   await deployment.startRegistry();
   const proxies = [await deployment.startProxy('p1'), await deployment.startProxy('p2')];
   const balancer = await startHaproxy({ mode: 'roundrobin', domain: DOMAIN, servers: serversOf(proxies) });
-  const directory = deployment.agentFolder('berlin', 'a1');
-  const joined = await deployment.xylem(
-    ['agent', 'join', '--token-file', '-', '--root', balancer.address, '--agent', 'a1', '--identity-dir', directory],
-    await deployment.token('--leaf', 'berlin'),
-  );
-  assert.equal(joined.status, 0, joined.err);
-  await deployment.startAgent('berlin', 'a1', balancer.address);
+  await joinBerlin(deployment, balancer.address, await deployment.token('--leaf', 'berlin'));
+  await deployment.startAgent('berlin', 'a1', balancer.address, changes);
   const claimed = (): true | undefined =>
     deployment.recorder.events(EVENT.claimRecorded, 'berlin/a1').length >= proxies.length || undefined;
   await deployment.recorder.until('both root proxies claimed', claimed, DEADLINE_MS);
@@ -46,7 +47,26 @@ async function joinedBerlin(certificateTtlMs: number): Promise<{
     await deployment.close();
     await balancer.dispose();
   };
-  return { deployment, proxies, close };
+  return { deployment, root: balancer.address, proxies, close };
+}
+
+async function joinBerlin(deployment: JoinedDeployment, root: string, token: string): Promise<void> {
+  const directory = deployment.agentFolder('berlin', 'a1');
+  const flags = ['--token-file', '-', '--root', root, '--agent', 'a1', '--identity-dir', directory];
+  const joined = await deployment.xylem(['agent', 'join', ...flags], token);
+  assert.equal(joined.status, 0, joined.err);
+}
+
+/** How long a connection may outlive the certificates it was made with. */
+const GRACE_MS = 30_000;
+/** Certificates end at whole seconds, and last words take one. */
+const CLOSE_TOLERANCE_MS = 3_000;
+/** Nobody listens there. */
+const NOBODY = '127.0.0.1:1';
+
+function addressOf(proxy: JoinedProxy | undefined): string {
+  assert.ok(proxy !== undefined);
+  return proxy.addresses.frontDoor;
 }
 
 const MEMBERS = ['p1', 'p2', 'berlin/a1'] as const;
@@ -89,6 +109,35 @@ describe('certificates of ten seconds', { timeout: 240_000 }, () => {
       );
       const { out } = await deployment.administer('identities', 'ls');
       assert.match(out, /^leaf\/berlin\/agent\/a1 +active +1[0-9] /m);
+    } finally {
+      await close();
+    }
+  });
+
+  test('whoever cannot renew raises an alarm, is cut off 30 s after the end, and comes back by joining again', async (context) => {
+    const { deployment, root, proxies, close } = await joinedBerlin(TTL_MS, { enrol: [NOBODY] });
+    try {
+      const { recorder } = deployment;
+      const logged = (event: string, since: number): Promise<RecordedLine> =>
+        recorder.until(event, () => recorder.events(event, 'berlin/a1', since)[0], TTL_MS + GRACE_MS + DEADLINE_MS);
+      const load = await EchoLoad.start([addressOf(proxies[0])], ECHO, 1);
+      const since = performance.now();
+      const alarm = await logged(EVENT.identityAlarmRaised, since);
+      assert.match(String(alarm.fields['detail']), /connection refused/);
+      const expired = await logged(EVENT.identityExpired, since);
+      assert.deepEqual([load.failures, recorder.events(EVENT.tunnelClosed, 'berlin/a1')], [[], []]);
+      const closed = await logged(EVENT.tunnelClosed, since);
+      const after = closed.at - expired.at;
+      assert.ok(Math.abs(after - GRACE_MS) < CLOSE_TOLERANCE_MS, `closed ${after.toFixed(0)} ms after the end`);
+      context.diagnostic(
+        `alarm ${((expired.at - alarm.at) / 1_000).toFixed(1)} s before the end, closed ${(after / 1_000).toFixed(1)} s after it`,
+      );
+      assert.equal((await load.stop()).failures.length, 1);
+
+      // A new token has to name the agent only while its certificate is alive.
+      const rejoined = performance.now();
+      await joinBerlin(deployment, root, await deployment.token('--leaf', 'berlin'));
+      await logged(EVENT.claimGranted, rejoined);
     } finally {
       await close();
     }

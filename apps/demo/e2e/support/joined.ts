@@ -26,6 +26,13 @@ export interface JoinedOptions {
   readonly policy?: string;
 }
 
+export interface AgentChanges {
+  /** Beside `echo`. */
+  readonly nodes?: readonly { readonly name: string; readonly port: number; readonly address: string }[];
+  /** Where it renews, when not at its root. */
+  readonly enrol?: readonly string[];
+}
+
 /** What a command printed, and its exit status. */
 export interface Ended {
   readonly status: number | null;
@@ -137,18 +144,14 @@ export class JoinedDeployment {
   }
 
   /** Starts an agent with the identity in its folder, see `agentFolder`; does not wait for anything. */
-  async startAgent(
-    leaf: string,
-    agent: string,
-    root: string,
-    nodes: readonly { readonly name: string; readonly port: number; readonly address: string }[] = [],
-  ): Promise<Service> {
+  async startAgent(leaf: string, agent: string, root: string, changes: AgentChanges = {}): Promise<Service> {
+    const { nodes = [], enrol } = changes;
     const echo = { name: 'echo', port: ECHO_PORT, address: this.echoAddress };
     return this.#start(`${leaf}/${agent}`, 'leaf-agent', {
       leaf,
       agent,
       root,
-      identity: { dir: this.agentFolder(leaf, agent) },
+      identity: { dir: this.agentFolder(leaf, agent), ...(enrol === undefined ? {} : { enrol }) },
       nodes: [echo, ...nodes].map(({ name, port, address }) => ({ name, ports: [{ port, address }] })),
       ops: { listen: await this.#free() },
     });

@@ -13,6 +13,8 @@ export class EchoConnection {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    // A reset between two exchanges is seen by the next one.
+    socket.on('error', () => undefined);
   }
 
   static async open(frontDoor: string, authority: string): Promise<EchoConnection> {
