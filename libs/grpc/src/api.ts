@@ -175,6 +175,11 @@ export interface ChannelOptions {
   readonly tls: TlsSource | undefined;
   /** The name to send as SNI and to verify the certificate against. Default: the host of the address. */
   readonly serverName?: string;
+  /**
+   * Every address of a host name, in the order in which they are to be tried; given up by the signal. Default: the system's
+   * resolver, which holds one of the process' few threads for as long as it takes. Not asked with `reconnect`.
+   */
+  readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
   /** Deadline for TCP + TLS + HTTP/2 settings. Default 5_000. */
   readonly connectTimeoutMs?: number;
   /** These three as in ServerOptions. */

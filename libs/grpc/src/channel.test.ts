@@ -90,6 +90,27 @@ test('says how far a connection came: nobody listens', async (t) => {
   assert.equal(error.message, `cannot connect to ${closed}: connection refused; is the server running there? (tcp)`);
 });
 
+test('asks the resolver it is given, and tries each address in turn', async (t) => {
+  const { address, port } = await startServer(t, { tls: world.serverTls, services: [echo] });
+  const asked: string[] = [];
+  const resolve = async (host: string): Promise<readonly string[]> => {
+    asked.push(host);
+    return ['127.0.0.2', '127.0.0.1'];
+  };
+  t.mock.method(console, 'error', () => undefined);
+  const channel = await connectTo(t, world, { address: `proxy.example:${port}`, resolve });
+  assert.deepEqual(asked, ['proxy.example']);
+  assert.equal(channel.peer?.address, address);
+  const slow = createChannel({
+    address: 'proxy.example:1',
+    tls: world.clientTls,
+    connectTimeoutMs: 50,
+    resolve: (_host, signal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('given up')))),
+  });
+  await assert.rejects(slow.connect(), { stage: 'deadline' });
+});
+
 test('says how far a connection came: unknown host', async () => {
   const error = await failureOf({ address: 'nowhere.invalid:7200' });
   assert.equal(error.stage, 'resolve');

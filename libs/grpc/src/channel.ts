@@ -83,12 +83,15 @@ class Channel implements GrpcChannel {
   async #resolve({ host, port }: HostPort): Promise<readonly string[] | ChannelError> {
     if (isIP(host) !== 0) return [nameOf({ host, port })];
     const deadline = Promise.withResolvers<never>();
+    const giveUp = new AbortController();
     const timer = setTimeout(() => {
       deadline.reject(new ChannelError('deadline', host, `no answer from DNS within ${this.#timeoutMs} ms`));
+      giveUp.abort();
     }, this.#timeoutMs);
     try {
-      const found = await Promise.race([lookup(host, { all: true }), deadline.promise]);
-      return found.map(({ address }) => nameOf({ host: address, port }));
+      const resolve = this.#options.resolve ?? systemResolve;
+      const found = await Promise.race([resolve(host, giveUp.signal), deadline.promise]);
+      return found.map((address) => nameOf({ host: address, port }));
     } catch (error) {
       if (error instanceof ChannelError) return error;
       return connectError(
@@ -205,6 +208,10 @@ class Channel implements GrpcChannel {
   #name(): string {
     return this.#addresses.map(formatAddress).join(', ');
   }
+}
+
+async function systemResolve(host: string): Promise<readonly string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 /** grpc-js' name of an address. */

@@ -2,7 +2,7 @@ import type { DialOutcome } from '@xylem/tunnel';
 import type { HostPort } from '@xylem/service';
 import { connect, isIP } from 'node:net';
 import type { Socket } from 'node:net';
-import { makeResolver } from './resolve.ts';
+import { systemResolver } from './resolve.ts';
 import type { Resolver } from './resolve.ts';
 import { isSpecialAddress } from './special-addresses.ts';
 
@@ -20,8 +20,6 @@ export interface ConnectOptions {
   /** Default: hosts file and name servers of the system. */
   readonly resolve?: Resolver;
 }
-
-const systemResolver = makeResolver();
 
 /**
  * Connects to a listed address: at most one look-up, every answer checked, then one connect() to a checked address, so

@@ -100,6 +100,10 @@ test('the hosts file comes first, and no name server is asked for what it lists'
   asked.length = 0;
   assert.deepEqual(await resolve('Web.Internal', never), ['10.1.1.1']);
   assert.deepEqual(await resolve('six', never), ['10.9.9.9', '::1']);
+  assert.deepEqual(await makeResolver({ hosts: join(folder, 'none'), servers })('localhost', never), [
+    '127.0.0.1',
+    '::1',
+  ]);
   assert.deepEqual(asked, []);
 });
 

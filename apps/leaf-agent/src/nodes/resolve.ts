@@ -29,6 +29,8 @@ export function makeResolver(files: ResolverFiles = {}): Resolver {
   return async (host, signal) => {
     const listed = hostsEntries(readText(files.hosts ?? '/etc/hosts'), host);
     if (listed.length > 0) return listed;
+    // RFC 6761, 6.3: never asked of a name server.
+    if (/(?:^|\.)localhost\.?$/i.test(host)) return ['127.0.0.1', '::1'];
     const resolver = new CaresResolver(QUERY);
     if (files.servers !== undefined) resolver.setServers([...files.servers]);
     const cancel = (): void => resolver.cancel();
@@ -40,6 +42,9 @@ export function makeResolver(files: ResolverFiles = {}): Resolver {
     }
   };
 }
+
+/** Hosts file and name servers of this machine. */
+export const systemResolver: Resolver = makeResolver();
 
 /** The first name that exists, with all its addresses. */
 async function searchIn(

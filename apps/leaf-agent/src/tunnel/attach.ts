@@ -5,6 +5,7 @@ import { parseIdentity } from '@xylem/identity';
 import { carry, TunnelService } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
 import { isIncarnation, isProxyId } from '../ids.ts';
+import { systemResolver } from '../nodes/resolve.ts';
 import { PROTOCOL_VERSIONS } from '../version.ts';
 
 export type ControlStream = MessageStream<tunnel.AttachRequest, tunnel.AttachResponse>;
@@ -53,6 +54,8 @@ export async function attach(options: AttachOptions): Promise<AttachResult> {
   const channel = createChannel({
     address: options.root,
     tls: options.tls,
+    // A name server that is silent must not take the threads that files and keys need.
+    resolve: systemResolver,
     serverName: wantedProxy === '' ? options.domain : `${wantedProxy}.${options.domain}`,
     connectTimeoutMs: Math.ceil(options.timeoutMs * CONNECT_SHARE),
   });
