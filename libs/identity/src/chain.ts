@@ -113,6 +113,9 @@ export function readVerifiedEndEntity(
   return flaw === undefined ? endEntity(certificate, purpose) : problem(flaw);
 }
 
+/** Parsed once, as long as somebody keeps the DER. */
+const issuers = new WeakMap<Uint8Array, Certificate>();
+
 /**
  * A chain with the intermediate that signed its end entity, where that was left out and is among the known ones. What it leads to is still
  * to be verified.
@@ -120,11 +123,13 @@ export function readVerifiedEndEntity(
 export function completeChain(chain: readonly Uint8Array[], known: readonly Uint8Array[]): readonly Uint8Array[] {
   const [first, ...rest] = chain;
   if (first === undefined || rest.length > 0) return chain;
-  const endEntity = readCertificate(first);
-  if (endEntity === undefined) return chain;
+  const alone = readCertificate(first);
+  if (alone === undefined) return chain;
   const issuer = known.find((der) => {
-    const candidate = readCertificate(der);
-    return candidate !== undefined && isSignedBy(endEntity, candidate);
+    const candidate = issuers.get(der) ?? readCertificate(der);
+    if (candidate === undefined) return false;
+    issuers.set(der, candidate);
+    return isSignedBy(alone, candidate);
   });
   return issuer === undefined ? chain : [first, issuer];
 }

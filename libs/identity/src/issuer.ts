@@ -1,4 +1,4 @@
-import { webcrypto } from 'node:crypto';
+import type { webcrypto } from 'node:crypto';
 import type { X509Certificate } from '@peculiar/x509';
 import { certificateFingerprint, keyFingerprint, requestedKey } from './certificate-key.ts';
 import { exportPrivateKey, generateKeyPair, makeIdentityCertificate, validity } from './certificate.ts';

@@ -86,7 +86,14 @@ export class Intermediates {
   }
 }
 
+/** By mirror: what its revision said last. Every dial asks. */
+const known = new WeakMap<Mirror, { readonly revision: bigint; readonly certificates: readonly Uint8Array[] }>();
+
 /** DER of the intermediates of all replicas, those that certificates alive may have been signed with. */
 export function knownIntermediates(mirror: Mirror): readonly Uint8Array[] {
-  return mirror.under(INTERMEDIATES_PREFIX).flatMap((pem) => derOfPem(pem));
+  const last = known.get(mirror);
+  if (last?.revision === mirror.revision) return last.certificates;
+  const certificates = mirror.under(INTERMEDIATES_PREFIX).flatMap((pem) => derOfPem(pem));
+  known.set(mirror, { revision: mirror.revision, certificates });
+  return certificates;
 }

@@ -17,8 +17,6 @@ export interface OwnIdentityOptions {
   readonly keyring: Keyring;
   readonly certificateTtlMs: number;
   readonly userTtlMs: number;
-  /** Where the administrator's credentials say that enrolment is. */
-  readonly enrolPort: () => number;
   /** Wall clock. */
   readonly now: () => number;
 }
@@ -34,6 +32,7 @@ export class OwnIdentity {
   #own: IssuedCertificate;
   #admin: IssuedCertificate | undefined;
   #recorded = false;
+  #enrolPort = 1;
 
   private constructor(options: OwnIdentityOptions, own: IssuedCertificate) {
     this.#options = options;
@@ -48,6 +47,12 @@ export class OwnIdentity {
 
   get notAfterMs(): number {
     return this.#own.notAfterMs;
+  }
+
+  /** Writes the administrator's credentials; `enrolPort`: where they say that enrolment is. */
+  async start(enrolPort: number): Promise<void> {
+    this.#enrolPort = enrolPort;
+    await this.#renewAdmin();
   }
 
   /** Renews what is past half its life, or all of it when what is trusted or signs has changed. */
@@ -89,7 +94,7 @@ export class OwnIdentity {
   }
 
   async #renewAdmin(): Promise<void> {
-    const { domain, registry, keyring, userTtlMs, adminDirectory, enrolPort } = this.#options;
+    const { domain, registry, keyring, userTtlMs, adminDirectory } = this.#options;
     const identity: Identity = { kind: 'user', user: `${ADMIN_PREFIX}${registry}` };
     const issued = await keyring.issuer.issue(identity, userTtlMs);
     installIdentity(adminDirectory, {
@@ -100,7 +105,7 @@ export class OwnIdentity {
         issuedAtMs: issued.issuedAtMs,
         notAfterMs: issued.notAfterMs,
         trustGeneration: keyring.trust.generation,
-        enrol: [{ host: '127.0.0.1', port: Math.max(1, enrolPort()) }],
+        enrol: [{ host: '127.0.0.1', port: this.#enrolPort }],
       },
       material: materialOf(issued),
     });

@@ -84,28 +84,27 @@ export class AuthorityPlane {
   static async open(options: PlaneOptions): Promise<AuthorityPlane> {
     const trust = await awaitTrust(options);
     const { directory, domain, registry, adminDirectory, holder, certificateTtlMs, userTtlMs } = options;
-    let own: OwnIdentity | undefined;
+    // Before there is a first intermediate, the identity that joined asks for it.
+    const asking: { own: OwnIdentity | undefined } = { own: undefined };
     const askHolder = async (request: string, given: RootHolder): Promise<string> =>
-      given.ask(request, own?.tls.current() ?? (await given.join()));
+      given.ask(request, asking.own?.tls.current() ?? (await given.join()));
     const keyring = await Keyring.open({
       directory,
       domain,
       trust,
       askHolder: holder === undefined ? undefined : (request) => askHolder(request, holder),
     });
-    let plane: AuthorityPlane | undefined;
-    own = await OwnIdentity.open({
+    const lifetimes = { certificateTtlMs, userTtlMs };
+    const own = await OwnIdentity.open({
       domain,
       registry,
       adminDirectory,
       keyring,
-      certificateTtlMs,
-      userTtlMs,
-      enrolPort: () => plane?.enrolPort ?? 0,
+      ...lifetimes,
       now: () => Date.now(),
     });
-    plane = new AuthorityPlane(options, keyring, own);
-    return plane;
+    asking.own = own;
+    return new AuthorityPlane(options, keyring, own);
   }
 
   /** Own certificates, renewed before they end. */
@@ -133,7 +132,7 @@ export class AuthorityPlane {
     this.#enrolPort = enrolPort;
     this.store.mirror.onChange(() => this.#storeChanged());
     this.#storeChanged();
-    await this.#own.tend(false);
+    await this.#own.start(enrolPort);
     this.#tend(false);
   }
 
