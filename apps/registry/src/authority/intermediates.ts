@@ -86,14 +86,22 @@ export class Intermediates {
   }
 }
 
-/** By mirror: what its revision said last. Every dial asks. */
-const known = new WeakMap<Mirror, { readonly revision: bigint; readonly certificates: readonly Uint8Array[] }>();
+interface Known {
+  readonly revision: bigint;
+  readonly text: string;
+  readonly certificates: readonly Uint8Array[];
+}
+
+/** By mirror. Every dial asks; renewals change the revision all the time, and intermediates once in two weeks. */
+const known = new WeakMap<Mirror, Known>();
 
 /** DER of the intermediates of all replicas, those that certificates alive may have been signed with. */
 export function knownIntermediates(mirror: Mirror): readonly Uint8Array[] {
+  const { revision } = mirror;
   const last = known.get(mirror);
-  if (last?.revision === mirror.revision) return last.certificates;
-  const certificates = mirror.under(INTERMEDIATES_PREFIX).flatMap((pem) => derOfPem(pem));
-  known.set(mirror, { revision: mirror.revision, certificates });
+  if (last?.revision === revision) return last.certificates;
+  const text = mirror.under(INTERMEDIATES_PREFIX).join('');
+  const certificates = last?.text === text ? last.certificates : derOfPem(text);
+  known.set(mirror, { revision, text, certificates });
   return certificates;
 }
