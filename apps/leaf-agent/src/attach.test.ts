@@ -3,7 +3,7 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { carry } from '@xylem/wire';
 import { startTestAgent, startTestNode } from './testing/agent.ts';
 import type { TestAgent, TestAgentOptions } from './testing/agent.ts';
-import { makeIdentity, onlyProxy, soon, startScriptedRoot } from './testing/root.ts';
+import { makeIdentity, onlyProxy, proxyInfo, soon, startScriptedRoot } from './testing/root.ts';
 import type { ScriptedRoot, TestIdentity } from './testing/root.ts';
 
 const { Reason } = carry;
@@ -70,22 +70,8 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
       report.entries.every(({ proxy }) => proxy === 'p1'),
       true,
     );
-    tunnel.send({
-      $case: 'discoveryRequest',
-      value: {
-        kind: {
-          $case: 'snapshot',
-          value: {
-            stamp: { epoch: 1n, revision: 20n },
-            statement: '',
-            proxies: [
-              { id: 'p1', incarnation: 7n, state: 1, generation: 0 },
-              { id: 'p2', incarnation: 15n, state: 1, generation: 0 },
-            ],
-          },
-        },
-      },
-    });
+    const members = [proxyInfo('p1'), proxyInfo('p2', 15n)];
+    tunnel.send({ $case: 'discoveryRequest', value: root.registry.snapshot({ epoch: 1n, revision: 20n }, members) });
     await soon(log.has({ event: 'discovery.dial_started', target: 'p2' }), 'a steered dial');
     await soon(
       log.has({ event: 'discovery.dial_failed', target: 'p2', reason: 'handshake' }),
@@ -156,7 +142,7 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     const tunnel = await root.attached();
     tunnel.welcome();
     tunnel.send({ $case: 'claimHeld', value: { holder: 'a2' } });
-    tunnel.send({ $case: 'discoveryRequest', value: onlyProxy('p1') });
+    tunnel.send({ $case: 'discoveryRequest', value: onlyProxy(root.registry, 'p1') });
     await tunnel.next('standby');
     tunnel.send({ $case: 'claimGranted', value: { slot: 0 } });
     await soon(log.has({ event: 'standby.promoted', proxy: 'p1' }), 'the promotion');
@@ -170,7 +156,16 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     tunnel.send({
       $case: 'discoveryRequest',
       value: {
-        kind: { $case: 'delta', value: { from: stamp(50n), to: stamp(60n), changed: [], removed: [], statement: '' } },
+        kind: {
+          $case: 'delta',
+          value: {
+            from: stamp(50n),
+            to: stamp(60n),
+            changed: [],
+            removed: [],
+            statement: root.registry.statement(stamp(60n), []),
+          },
+        },
       },
     });
     assert.equal((await tunnel.next('snapshotWanted')).value.have?.revision, 10n);
@@ -180,7 +175,7 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     const { agent, log } = await startAgent();
     const tunnel = await root.attached();
     tunnel.accept();
-    tunnel.send({ $case: 'discoveryRequest', value: onlyProxy('../etc', 99n) });
+    tunnel.send({ $case: 'discoveryRequest', value: onlyProxy(root.registry, '../etc', 99n) });
     await soon(log.has({ event: 'gossip.rejected', proxy: 'p1' }), 'the rejection');
     assert.equal(agent.status().claimed, 1);
   });
@@ -231,7 +226,7 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
     await soon(log.has({ event: 'claim.recorded' }), 'the claim');
     const target = { leaf: 'berlin', node: 'web', port: 80 };
     const dial = { connection: 'c1', target, user: '', timeoutMs: 1_000, incarnation: 7n, token: 12n };
-    tunnel.send({ $case: 'dialRequest', value: { ...dial, traceparent: '', grant: '' } });
+    tunnel.dial({ ...dial, traceparent: '' });
     await root.carried();
     const stopped = agent.stop();
     await tunnel.next('drain');

@@ -2,11 +2,13 @@ import { openAudit } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
 import { defaultLeafConfig } from '@xylem/discovery';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
+import { StatementVerifier } from '@xylem/identity';
 import type { Credentials } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
 import type { RunningService } from '@xylem/service';
 import { auditHooks, EVENT, serveOps, startTelemetry } from '@xylem/telemetry';
 import type { Telemetry, TelemetryOptions } from '@xylem/telemetry';
+import { randomUUID } from 'node:crypto';
 import type { AgentConfig } from './config.ts';
 import { openOwnCredentials } from './credentials.ts';
 import { DiscoveryAgent } from './discovery/agent.ts';
@@ -14,6 +16,9 @@ import { isAgentId, isLeafId } from './ids.ts';
 import type { Resolver } from './nodes/resolve.ts';
 import { NodeList } from './nodes/list.ts';
 import { DialTelemetry } from './telemetry/dials.ts';
+import { DialAdmission } from './trust/dial-admission.ts';
+import { GossipAdmission } from './trust/gossip-admission.ts';
+import { SeenConnections } from './trust/seen-connections.ts';
 import { Fence } from './tunnel/fence.ts';
 import { SOFTWARE_VERSION } from './version.ts';
 
@@ -92,6 +97,8 @@ function makeAgent(
 ): DiscoveryAgent {
   const { leaf, agent } = config;
   if (!isLeafId(leaf) || !isAgentId(agent)) throw new Error('assertion failed: the configuration was not checked');
+  const instance = randomUUID();
+  const verifier = new StatementVerifier({ domain: config.domain, trust: () => tls.current().ca });
   return new DiscoveryAgent(
     { ...defaultLeafConfig(leaf, agent), steering: config.steering, ...overrides.discovery },
     {
@@ -99,6 +106,9 @@ function makeAgent(
       domain: config.domain,
       tls,
       telemetry,
+      audit,
+      instance,
+      gossip: new GossipAdmission(verifier),
       random: overrides.random ?? { next: () => Math.random() },
       trustChanged: (generation) => tls.trustChanged(generation),
       carrying: {
@@ -106,6 +116,7 @@ function makeAgent(
         agent,
         nodes: new NodeList(config.nodes),
         fence: new Fence(),
+        admission: new DialAdmission({ leaf, agent, instance, verifier, seen: new SeenConnections() }),
         telemetry: new DialTelemetry(telemetry, audit),
         maxConnectionsPerTunnel: config.maxConnectionsPerTunnel,
         ...(overrides.resolve === undefined ? {} : { resolve: overrides.resolve }),

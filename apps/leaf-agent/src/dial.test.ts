@@ -66,7 +66,7 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
 
   const request = (
     target: { node: string; port: number; leaf?: string },
-    changes: Partial<tunnel.DialRequest> = {},
+    changes: Partial<Omit<tunnel.DialRequest, 'grant'>> = {},
   ): string => {
     serial += 1;
     const connection = `c${serial}`;
@@ -78,16 +78,15 @@ describe('an agent asked to dial', { timeout: 30_000 }, () => {
       incarnation: 7n,
       token: 12n,
       traceparent: '',
-      grant: '',
       ...changes,
     };
-    tunnel.send({ $case: 'dialRequest', value });
+    tunnel.dial(value, target.port === 0 ? { port: 7 } : {});
     return value.connection;
   };
 
   const outcome = async (
     target: { node: string; port: number; leaf?: string },
-    changes?: Partial<tunnel.DialRequest>,
+    changes?: Partial<Omit<tunnel.DialRequest, 'grant'>>,
   ) => {
     const connection = request(target, changes);
     const carried = await root.carried();

@@ -38,18 +38,14 @@ test('the trace of a user goes on at the agent, and an attach has its own that t
   tunnel.accept();
   const traceId = '0af7651916cd43dd8448eb211c80319c';
   const parent = 'b7ad6b7169203331';
-  tunnel.send({
-    $case: 'dialRequest',
-    value: {
-      connection: 'c1',
-      target: { leaf: 'berlin', node: 'echo', port: 7 },
-      user: 'ada',
-      timeoutMs: 1_000,
-      incarnation: 7n,
-      token: 0n,
-      traceparent: `00-${traceId}-${parent}-01`,
-      grant: '',
-    },
+  tunnel.dial({
+    connection: 'c1',
+    target: { leaf: 'berlin', node: 'echo', port: 7 },
+    user: 'ada',
+    timeoutMs: 1_000,
+    incarnation: 7n,
+    token: 0n,
+    traceparent: `00-${traceId}-${parent}-01`,
   });
   await outcomeOf((await root.carried()).frames);
   await soon(log.has({ event: 'connection.opened', trace_id: traceId }), 'a log line with the trace');

@@ -1,6 +1,7 @@
 import { commonKeys, durationMs, listenAddress, loadConfig, name, readableFile } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import { join } from 'node:path';
+import { MAX_STANDING_LIFETIME_MS } from '@xylem/identity';
 import * as z from 'zod';
 import { isSafeUrl } from './login/oidc-provider.ts';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -99,6 +100,13 @@ const keys = z.strictObject({
       file: readableFile().optional().describe('YAML file: the first policy, for a store that has none yet'),
     })
     .optional(),
+  grants: z
+    .strictObject({
+      offlineMs: durationMs({ min: 0, max: MAX_STANDING_LIFETIME_MS })
+        .default(15 * MINUTE_MS)
+        .describe('how long root proxies may go on dialling while no registry answers; 0: not at all'),
+    })
+    .prefault({}),
   oidc: oidc.optional(),
   store: z.discriminatedUnion('kind', [etcd, embedded]),
   leaseTtlMs: durationMs({ min: 2_000, max: 600_000 })

@@ -1,7 +1,7 @@
 import type { AuditLog } from '@xylem/audit';
 import { createServer } from '@xylem/grpc';
 import type { GrpcServer, ServerFault, TlsSource } from '@xylem/grpc';
-import { StatementSigner } from '@xylem/identity';
+import { StatementSigner, UserProofs } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig } from '@xylem/membership';
 import { EVENT } from '@xylem/telemetry';
@@ -11,6 +11,7 @@ import { Guard } from './authorise.ts';
 import { openPlane } from './authority/open.ts';
 import { ADMIN_PREFIX } from './authority/own-identity.ts';
 import type { AuthorityPlane } from './authority/plane.ts';
+import type { Mirror } from './authority/mirror.ts';
 import { openAuthorityStore } from './authority/store.ts';
 import type { AuthorityStore } from './authority/store.ts';
 import { openAccess } from './access/open.ts';
@@ -20,7 +21,9 @@ import type { RegistrySettings } from './config.ts';
 import { openExternalCredentials } from './credentials.ts';
 import { openEnrolment } from './enrolment/open.ts';
 import type { EnrolmentListener } from './enrolment/listener.ts';
+import { Grants } from './grants/grants.ts';
 import { adminMethods } from './handlers/admin/table.ts';
+import { grantMethods } from './handlers/grants.ts';
 import { sessionHandler } from './handlers/session.ts';
 import type { Observer } from './observer.ts';
 import { newBoot, Replica } from './replica.ts';
@@ -71,7 +74,8 @@ export async function assemble(opened: Opened): Promise<Parts> {
   if (plane !== undefined) closers.unshift(() => plane.close());
   const tls = external ?? plane?.tls;
   if (tls === undefined) throw new Error('bug in registry: neither certificates from elsewhere nor an authority');
-  const replica = openReplica(opened, tls);
+  const signer = new StatementSigner({ domain, current: () => tls.current() });
+  const replica = openReplica(opened, tls, signer);
   const access = openAccess({ settings, records, audit, telemetry, passwordCost: opened.passwordCost });
   closers.unshift(() => access.close());
   const revoked = new Revoked(records.mirror, domain);
@@ -90,6 +94,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
     tls,
     services: [
       sessionHandler({ replica, guard, hub, enrolPort: () => plane?.enrolPort ?? 0 }),
+      ...grantMethods(openGrants(opened, { tls, signer, revoked, access, mirror: records.mirror }), guard),
       ...adminMethods({ domain, guard, access, store: records, audit, plane, longestTtlMs }),
     ],
     maxMessageBytes: MAX_MESSAGE_BYTES,
@@ -132,8 +137,37 @@ async function openExternal({ settings, telemetry, closers }: Opened): Promise<T
   return credentials;
 }
 
-function openReplica({ settings, telemetry, observer, store, core, closers }: Opened, tls: TlsSource): Replica {
-  const signer = new StatementSigner({ domain: settings.domain, current: () => tls.current() });
+function openGrants(
+  { settings, telemetry }: Opened,
+  parts: {
+    readonly tls: TlsSource;
+    readonly signer: StatementSigner;
+    readonly revoked: Revoked;
+    readonly access: Access;
+    readonly mirror: Mirror;
+  },
+): Grants {
+  const { tls, signer, revoked, access, mirror } = parts;
+  const proofs = new UserProofs({
+    domain: settings.domain,
+    trust: () => tls.current().ca,
+    refusal: (identity, issuedAtMs) => revoked.refusalOf(identity, issuedAtMs),
+  });
+  return new Grants({
+    signer,
+    proofs,
+    policy: access.inForce,
+    ready: () => mirror.revision > 0n,
+    offlineMs: settings.grants.offlineMs,
+    onProblem: (detail) => telemetry.log.error(EVENT.statementFailed, { detail }),
+  });
+}
+
+function openReplica(
+  { settings, telemetry, observer, store, core, closers }: Opened,
+  tls: TlsSource,
+  signer: StatementSigner,
+): Replica {
   const attestor = new Attestor(signer, (detail) => telemetry.log.error(EVENT.statementFailed, { detail }));
   const replica = new Replica({
     ...store.client,

@@ -142,10 +142,11 @@ function statusOf({ link, plane, dials, peers, relays }: Parts): ProxyStatus {
 
 /** Lets go of everything at once. Idempotent. */
 function closeNow(parts: Parts): void {
-  const { link, plane, dials, peers, relays, enrolments, connections, listener, frontDoor, servers } = parts;
+  const { link, plane, dials, security, peers, relays, enrolments, connections, listener, frontDoor, servers } = parts;
   listener.close();
   frontDoor.close();
   link.close();
+  security.standing.close();
   plane.stop();
   dials.abortAll('shutdown', 'the root proxy stops');
   relays.abortAll();

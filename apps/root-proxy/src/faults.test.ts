@@ -108,15 +108,23 @@ test('answers 503 once the last agent of a leaf cluster has left', async () => {
 test('dials, tunnels and new claims go on without a registry; claims are recorded when it is back', async () => {
   const proxy = await world.proxy('p1');
   await world.agent('berlin', 'a1');
-  await eventually('p1 is claimed', () => claimedBy(proxy, 'a1'));
+  const before = await world.agent('tokyo', 't1');
+  await eventually('p1 is claimed', () => claimedBy(proxy, 'a1') && claimedBy(proxy, 't1'));
+  await before.stop();
   await world.registry?.kill();
   await eventually('the loss is noticed', () => proxy.status().registry.state !== 'connected');
   await world.agent('tokyo', 't1');
+  await world.agent('paris', 'u1');
   await eventually('a provisional claim', () =>
     proxy.status().root.tunnels.some(({ agent, state }) => agent === 't1' && state === 'provisional'),
   );
   assert.match((await connectThrough(proxy.ports.frontDoor, 'web.tokyo:80')).head, /^HTTP\/1\.1 200 /);
   assert.match((await connectThrough(proxy.ports.frontDoor, 'web.berlin:80')).head, /^HTTP\/1\.1 200 /);
+  await eventually('a claim of a leaf cluster that no registry has spoken of', () =>
+    proxy.status().root.tunnels.some(({ agent, state }) => agent === 'u1' && state === 'provisional'),
+  );
+  const unspoken = await connectThrough(proxy.ports.frontDoor, 'web.paris:80');
+  assert.match(unspoken.head, /^HTTP\/1\.1 503 .*there is no standing grant for leaf cluster paris/s);
   await world.startRegistry();
   await eventually('the claim is recorded', () => claimedBy(proxy, 't1'));
   await eventually('nothing is left to record', () => proxy.status().root.unrecorded === 0);

@@ -12,6 +12,7 @@ import { SOFTWARE } from './config.ts';
 import type { ProxyConfig } from './config.ts';
 import { Dials } from './dials/dials.ts';
 import { DialQuotas } from './dials/quotas.ts';
+import type { DialPorts } from './dials/types.ts';
 import { FrontDoor } from './front-door/door.ts';
 import { FrontDoorServer } from './front-door/server.ts';
 import { accessServices, peerServices, tunnelServices } from './handlers/services.ts';
@@ -28,6 +29,7 @@ import { DEFAULT_HANDSHAKES_PER_SECOND, Handshakes } from './relay/handshakes.ts
 import { TunnelListener } from './relay/listener.ts';
 import { Relays } from './relay/relays.ts';
 import { Revoked } from './security/revoked.ts';
+import { Security } from './security/security.ts';
 import { TunnelPlane } from './tunnels/plane.ts';
 
 /** What tests set, and a configuration does not. */
@@ -47,6 +49,7 @@ export interface Parts {
   readonly link: Link;
   readonly plane: TunnelPlane;
   readonly dials: Dials;
+  readonly security: Security;
   readonly peers: Peers;
   readonly relays: Relays;
   readonly enrolments: Enrolments;
@@ -113,13 +116,15 @@ export function assemble(
     cutPeer: (name, detail) => peers.cut(name, detail),
   });
   const peers: Peers = makePeers(context, revoked);
-  const dials: Dials = makeDials(context, peers, () => plane);
-  const plane: TunnelPlane = makePlane(context, dials, () => link);
+  const { domain } = config;
+  const security = new Security({ domain, tls, telemetry, revoked, link: () => link, dials: () => dials });
+  const dials: Dials = makeDials(context, { peers, security, plane: () => plane });
+  const plane: TunnelPlane = makePlane(context, { dials, security, link: () => link });
   // As /readyz: from the first registration on, whatever happens to the registries later.
   const registered = (): void => {
     if (!plane.status().draining) for (const server of Object.values(servers)) server.setServing(true);
   };
-  const link: Link = makeLink(context, { plane, dials, peers, revoked, registered }, () => link);
+  const link: Link = makeLink(context, { plane, dials, peers, security, registered }, () => link);
   const connections = makeConnections(context);
   const relays = makeRelays(context, peers);
   const enrolments = new Enrolments({
@@ -132,11 +137,12 @@ export function assemble(
     handshakes,
     onBusy: (source: string) => context.journal.tunnelPortRefused(source, 'busy', 'too many handshakes wait already'),
   };
-  const services = { proxy, domain: config.domain, tracing: telemetry.tracing, dials, plane, relayed, overview };
+  const { gate } = security;
+  const services = { proxy, domain, tracing: telemetry.tracing, dials, plane, relayed, overview, gate };
   const servers = makeServers(context, services, revoked);
   const listener = makeListener(context, { server: servers.tunnel, connections, relays, handshakes, enrolments, link });
   const frontDoor = makeFrontDoor(context, dials, revoked);
-  return { link, plane, dials, peers, relays, enrolments, connections, listener, frontDoor, servers };
+  return { link, plane, dials, security, peers, relays, enrolments, connections, listener, frontDoor, servers };
 }
 
 function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): Peers {
@@ -149,13 +155,19 @@ function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): 
 
 function makeDials(
   { proxy, config, tuning, telemetry, audit, journal }: Context,
-  peers: Peers,
-  plane: () => TunnelPlane,
+  parts: { readonly peers: Peers; readonly security: Security; readonly plane: () => TunnelPlane },
 ): Dials {
-  const ports = {
-    sendDial: (dial: Parameters<TunnelPlane['sendDial']>[0]) => plane().sendDial(dial),
-    sendCancel: (tunnel: string, connection: string) => plane().sendCancel(tunnel, connection),
-    openForward: async (peer: string, withinMs: number) => peers.get(peer)?.openForward(withinMs),
+  const { peers, security, plane } = parts;
+  const ports: DialPorts = {
+    denial: (dial) => security.gate.denial(dial),
+    authorise: async (tunnel, dial) => {
+      const hello = plane().tunnel(tunnel)?.hello;
+      if (hello === undefined) return { kind: 'refused', outcome: 'leaf-offline', detail: 'the tunnel has gone' };
+      return security.authority.authorise({ ...dial, agent: hello.agent, instance: hello.nonce });
+    },
+    sendDial: (dial) => plane().sendDial(dial),
+    sendCancel: (tunnel, connection) => plane().sendCancel(tunnel, connection),
+    openForward: async (peer, withinMs) => peers.get(peer)?.openForward(withinMs),
   };
   const closed = (): string | undefined =>
     config.audit.required && !audit.healthy
@@ -166,27 +178,33 @@ function makeDials(
   return new Dials(proxy, bounds, ports, telemetry.tracing, journal);
 }
 
-function makePlane({ proxy, config, tuning, journal, random }: Context, dials: Dials, link: () => Link): TunnelPlane {
+function makePlane(
+  { proxy, config, tuning, journal, random }: Context,
+  parts: { readonly dials: Dials; readonly security: Security; readonly link: () => Link },
+): TunnelPlane {
+  const { dials, security, link } = parts;
   const root = { claimsPerProxy: config.claimsPerProxy, ...tuning.root };
   const options = { proxy, software: SOFTWARE, root, liveness: tuning.liveness ?? LIVENESS, random };
-  return new TunnelPlane(options, {
+  const plane: TunnelPlane = new TunnelPlane(options, {
     dials,
     order: (order) => {
       journal.claimOrdered(order);
       link().order(order);
     },
     deregister: () => link().drain(),
+    leavesChanged: () => security.standing.keep(plane.leaves()),
     observer: journal,
   });
+  return plane;
 }
 
 function makeLink(
   context: Context,
-  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly revoked: Revoked; readonly registered: () => void },
+  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly security: Security; readonly registered: () => void },
   self: () => Link,
 ): Link {
   const { proxy, config, journal, tls, random, enrolment } = context;
-  const { plane, dials, peers, revoked, registered } = parts;
+  const { plane, dials, peers, security, registered } = parts;
   const { domain, registries, generation } = config;
   const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
   return new Link(
@@ -196,6 +214,7 @@ function makeLink(
         journal.registryConnected(incarnation, self().status().registry ?? '');
         plane.registryConnected(incarnation);
         registered();
+        security.standing.fill();
       },
       lost: () => {
         journal.registryLost();
@@ -217,10 +236,10 @@ function makeLink(
         plane.claimAnswered(answer);
       },
       enrolmentTold: (registry, port) => enrolment.welcomed(registry, port),
-      securityChanged: (security) => {
-        revoked.update(security);
-        plane.trustChanged(security.trustGeneration);
-        tls.trustChanged?.(Number(security.trustGeneration));
+      securityChanged: (told) => {
+        security.update(told);
+        plane.trustChanged(told.trustGeneration);
+        tls.trustChanged?.(Number(told.trustGeneration));
       },
       sessionFailed: (registry, detail) => journal.sessionFailed(registry, detail),
     },

@@ -91,6 +91,7 @@ export const METRIC = {
   gossipAgeSeconds: metric('gauge', 'xylem.gossip.age_seconds', 'Time since the newest gossip arrived.'),
   gossipMessages: metric('counter', 'xylem.gossip.messages', 'Gossip messages by kind.', ['kind']),
   gossipRefused: metric('counter', 'xylem.gossip.refused', 'Gossip that no registry vouches for, by cause.', ['cause']),
+  grantSeconds: metric('histogram', 'xylem.grant_seconds', 'Time that leave for a dial took, by who gave it.', ['how']),
   grantsRefused: metric('counter', 'xylem.grants.refused', 'Dials without a grant that counts, by cause.', ['cause']),
   // Tunnels and claims, root proxy (tunnels also at the agent).
   tunnels: metric('gauge', 'xylem.tunnels', 'Tunnels by state.', ['state']),
@@ -203,6 +204,8 @@ export const EVENT = {
   gossipSent: 'gossip.sent',
   gossipRejected: 'gossip.rejected',
   grantRefused: 'grant.refused',
+  policyChanged: 'policy.changed',
+  standingGrantFailed: 'grant.standing_failed',
   // Tunnels and claims.
   tunnelAttached: 'tunnel.attached',
   tunnelRefused: 'tunnel.refused',

@@ -1,4 +1,4 @@
-import { LeafDiscovery } from '@xylem/discovery';
+import { LeafDiscovery, StampedKnowledge } from '@xylem/discovery';
 import type {
   DialId,
   LeafConfig,
@@ -9,10 +9,11 @@ import type {
   Random,
   TunnelId,
 } from '@xylem/discovery';
+import type { AuditLog } from '@xylem/audit';
 import type { TlsSource } from '@xylem/grpc';
 import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
-import { randomUUID } from 'node:crypto';
+import type { tunnel as wire } from '@xylem/wire';
 import { DeadlineTimer } from '../deadline-timer.ts';
 import { isAgentId, isFencingToken, isIncarnation, isTunnelId } from '../ids.ts';
 import { Journal } from '../telemetry/journal.ts';
@@ -22,7 +23,8 @@ import type { DiscoveryMessage, TunnelEnd } from '../tunnel/agent-tunnel.ts';
 import { attach } from '../tunnel/attach.ts';
 import type { AttachResult } from '../tunnel/attach.ts';
 import type { CarryingPorts } from '../tunnel/connections.ts';
-import { readGossip } from '../tunnel/gossip.ts';
+import type { GossipAdmission } from '../trust/gossip-admission.ts';
+import { Suspicion } from '../trust/suspicion.ts';
 import { PROTOCOL_VERSIONS, SOFTWARE_VERSION } from '../version.ts';
 import { PoolReporter, poolReport } from './pool-report.ts';
 
@@ -31,10 +33,14 @@ export interface AgentPorts {
   readonly domain: string;
   readonly tls: TlsSource;
   readonly telemetry: Telemetry;
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly random: Random;
   /** A root proxy says that what is trusted has changed. */
   readonly trustChanged: (generation: number) => void;
   readonly carrying: CarryingPorts;
+  readonly gossip: GossipAdmission;
+  /** Nonce of this process. */
+  readonly instance: string;
 }
 
 type DialEffect = Extract<LeafEffect, { type: 'dial' }>;
@@ -50,17 +56,18 @@ export class DiscoveryAgent {
   readonly #journal: Journal;
   readonly #reporter: PoolReporter;
   readonly #timer = new DeadlineTimer(() => this.#handle({ type: 'timeout' }));
-  readonly #nonce = randomUUID();
   readonly #dials = new Map<DialId, AbortController>();
   readonly #tunnels = new Map<TunnelId, AgentTunnel>();
+  readonly #suspicions = new Map<TunnelId, Suspicion>();
   #serial = 0;
   #left: (() => void) | undefined;
 
   constructor(config: LeafConfig, ports: AgentPorts) {
     this.#config = config;
     this.#ports = ports;
-    this.#discovery = new LeafDiscovery(config, ports.random, performance.now());
-    this.#journal = new Journal(ports.telemetry, this.#discovery.status());
+    const knowledge = new StampedKnowledge(config.expiryMs, ports.gossip.admit);
+    this.#discovery = new LeafDiscovery(config, ports.random, performance.now(), knowledge);
+    this.#journal = new Journal(ports.telemetry, ports.audit, this.#discovery.status());
     this.#reporter = new PoolReporter(
       () => poolReport(this.#discovery.status()),
       (report) => {
@@ -97,7 +104,6 @@ export class DiscoveryAgent {
 
   #handle(event: LeafEvent): void {
     this.#discovery.handle(event, performance.now());
-    if (event.type === 'gossipReceived') this.#journal.gossip(event, this.#discovery.status());
     this.#perform();
   }
 
@@ -182,6 +188,7 @@ export class DiscoveryAgent {
       ended: (end) => this.#ended(tunnel, end),
     });
     this.#tunnels.set(id, tunnel);
+    this.#suspicions.set(id, new Suspicion());
     const event: LeafEvent = { type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via };
     this.#journal.established(event, facts);
     tunnel.start();
@@ -195,7 +202,7 @@ export class DiscoveryAgent {
       maxVersion: PROTOCOL_VERSIONS.max,
       leaf: this.#config.leaf,
       agent: this.#config.agent,
-      instanceNonce: this.#nonce,
+      instanceNonce: this.#ports.instance,
       tunnelId,
       replacesTunnelId: replaces ?? '',
       wantedProxy: target ?? '',
@@ -205,18 +212,48 @@ export class DiscoveryAgent {
     };
   }
 
-  #message(tunnel: AgentTunnel, message: DiscoveryMessage): void {
+  #message(tunnel: AgentTunnel, message: DiscoveryMessage): void | Promise<void> {
+    if (message.$case === 'discoveryRequest') return this.#gossip(tunnel, message.value);
     const event = this.#eventOf(tunnel, message);
     if (typeof event === 'string') {
-      this.#ports.telemetry.log.warn(EVENT.gossipRejected, { proxy: tunnel.attached.proxy, detail: event });
+      this.#ports.telemetry.log.warn(EVENT.requestRejected, { proxy: tunnel.attached.proxy, detail: event });
       return;
     }
     this.#journal.event(event);
     this.#handle(event);
   }
 
+  async #gossip(tunnel: AgentTunnel, request: wire.DiscoveryRequest): Promise<void> {
+    const { gossip, telemetry } = this.#ports;
+    const { id } = tunnel;
+    const suspicion = this.#suspicions.get(id);
+    if (suspicion === undefined || suspicion.ignores(performance.now())) {
+      return telemetry.metrics.counter(METRIC.gossipRefused, { cause: 'ignored' }).add();
+    }
+    const reading = await gossip.read(request);
+    // The tunnel may have ended meanwhile.
+    if (!this.#tunnels.has(id)) return;
+    if (reading.kind === 'malformed') return this.#refuseGossip(tunnel, suspicion, reading.detail);
+    const event: LeafEvent = { type: 'gossipReceived', tunnel: id, message: reading.message };
+    this.#discovery.handle(event, performance.now());
+    const refusal = gossip.takeRefusal();
+    if (refusal === undefined) {
+      suspicion.believed();
+      this.#journal.gossip(event, this.#discovery.status());
+    } else {
+      this.#refuseGossip(tunnel, suspicion, refusal);
+    }
+    this.#perform();
+  }
+
+  /** The root proxy lies, or what it has is too old: it is not listened to for a while. */
+  #refuseGossip(tunnel: AgentTunnel, suspicion: Suspicion, detail: string): void {
+    suspicion.refused(performance.now());
+    this.#journal.gossipRefused(tunnel.id, detail);
+  }
+
   /** The event that a message stands for, or what is wrong with the message. */
-  #eventOf(tunnel: AgentTunnel, message: DiscoveryMessage): LeafEvent | string {
+  #eventOf(tunnel: AgentTunnel, message: Exclude<DiscoveryMessage, { $case: 'discoveryRequest' }>): LeafEvent | string {
     const { id } = tunnel;
     switch (message.$case) {
       case 'claimGranted':
@@ -231,12 +268,6 @@ export class DiscoveryAgent {
         return isAgentId(message.value.holder)
           ? { type: 'claimHeld', tunnel: id, holder: message.value.holder }
           : 'a held claim without a valid holder';
-      case 'discoveryRequest': {
-        const reading = readGossip(message.value);
-        return reading.kind === 'gossip'
-          ? { type: 'gossipReceived', tunnel: id, message: reading.message }
-          : reading.detail;
-      }
       case 'drain':
         return {
           type: 'drainAnnounced',
@@ -258,6 +289,7 @@ export class DiscoveryAgent {
 
   #ended(tunnel: AgentTunnel, { graceful, reason }: TunnelEnd): void {
     this.#tunnels.delete(tunnel.id);
+    this.#suspicions.delete(tunnel.id);
     const event: LeafEvent = { type: 'tunnelClosed', tunnel: tunnel.id, graceful, reason };
     this.#journal.event(event);
     this.#handle(event);

@@ -8,7 +8,7 @@ export interface ListedNode {
 }
 
 export type NodeLookup =
-  | { readonly kind: 'listed'; readonly address: HostPort }
+  | { readonly kind: 'listed'; readonly port: number; readonly address: HostPort }
   | { readonly kind: 'no-such-node'; readonly detail: string }
   | { readonly kind: 'invalid'; readonly detail: string };
 
@@ -40,8 +40,9 @@ export class NodeList {
   find(name: string, port: number): NodeLookup {
     const ports = this.#nodes.get(name);
     if (ports === undefined) return { kind: 'no-such-node', detail: 'this agent lists no such node' };
-    const [only] = ports.values();
-    if (port === 0 && ports.size === 1 && only !== undefined) return { kind: 'listed', address: only };
+    const [only] = ports;
+    if (port === 0 && ports.size === 1 && only !== undefined)
+      return { kind: 'listed', port: only[0], address: only[1] };
     if (port === 0)
       return {
         kind: 'invalid',
@@ -50,6 +51,6 @@ export class NodeList {
     const address = ports.get(port);
     return address === undefined
       ? { kind: 'no-such-node', detail: `node ${name} has no port ${port}` }
-      : { kind: 'listed', address };
+      : { kind: 'listed', port, address };
   }
 }

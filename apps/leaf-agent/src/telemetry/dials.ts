@@ -4,15 +4,20 @@ import type { SpanHandle, Telemetry } from '@xylem/telemetry';
 import type { Carried } from '@xylem/carrier';
 import type { ConnectionEnd, DialOutcome } from '@xylem/tunnel';
 import type { tunnel } from '@xylem/wire';
+import type { DialVerdict } from '../trust/dial-admission.ts';
 import { traceFields } from './trace-fields.ts';
 
 /** One dial as telemetry sees it: its span ends with the outcome, its log line and counters follow the connection. */
 export interface DialRecord {
+  /** What became of the grant; before the outcome, and only when it came to that. */
+  judged(verdict: DialVerdict): void;
   /** `cancelled`: nobody waited any more. */
   outcome(outcome: DialOutcome | 'cancelled', detail: string): void;
   opened(carried: Carried): void;
   closed(carried: Carried, end: ConnectionEnd): void;
 }
+
+type AuditFacts = Readonly<Record<string, string>>;
 
 /** Spans, metrics and log lines of the dials and connections of this agent. */
 export class DialTelemetry {
@@ -52,7 +57,12 @@ export class DialTelemetry {
       user,
       ...traceFields(span.traceparent),
     });
+    let grant = 'none';
     return {
+      judged: (verdict) => {
+        if (verdict.kind === 'refused') return this.#grantRefused(request, proxy, verdict.cause, verdict.detail);
+        grant = `${verdict.offline ? 'standing, ' : ''}registry/${verdict.registry}`;
+      },
       outcome: (outcome, detail) => {
         span.setAttribute(ATTRIBUTE.outcome, outcome);
         if (outcome !== 'connected') span.fail(detail);
@@ -62,7 +72,7 @@ export class DialTelemetry {
           .histogram(METRIC.dialSeconds, { outcome })
           .record((performance.now() - started) / 1_000);
         if (outcome !== 'connected') log.debug(EVENT.connectionRefused, { outcome, detail });
-        this.#auditDial(request, proxy, outcome, detail);
+        this.#auditDial(request, proxy, { outcome, detail, grant });
       },
       opened: (carried) => {
         this.#open.add(carried);
@@ -84,14 +94,34 @@ export class DialTelemetry {
     };
   }
 
-  #auditDial({ connection, target, user }: tunnel.DialRequest, proxy: string, outcome: string, detail: string): void {
+  /** A dial of a connection that is there already: it is not made, and nothing is answered. */
+  replayed(request: tunnel.DialRequest, proxy: string): void {
+    this.#grantRefused(request, proxy, 'replay', 'the connection is there already');
+  }
+
+  #auditDial(request: tunnel.DialRequest, proxy: string, facts: { readonly outcome: string } & AuditFacts): void {
+    const { outcome } = facts;
     const denied = outcome === 'denied';
     this.#audit.record({
       kind: denied ? 'dial.denied' : 'dial.allowed',
-      actor: user === '' ? 'anonymous' : `user/${user}`,
-      subject: `${target?.node ?? ''}.${target?.leaf ?? ''}:${target?.port ?? 0}`,
+      actor: request.user === '' ? 'anonymous' : `user/${request.user}`,
+      subject: targetText(request),
       outcome: denied ? 'denied' : outcome === 'connected' ? 'done' : 'failed',
-      details: { connection, outcome, detail, source: `proxy/${proxy}` },
+      details: { connection: request.connection, source: `proxy/${proxy}`, ...facts },
+    });
+  }
+
+  /** The root proxy is to blame, or its clock or ours. */
+  #grantRefused(request: tunnel.DialRequest, proxy: string, cause: string, detail: string): void {
+    const { connection, user } = request;
+    this.#telemetry.metrics.counter(METRIC.grantsRefused, { cause }).add();
+    this.#telemetry.log.warn(EVENT.grantRefused, { connection, proxy, cause, detail });
+    this.#audit.record({
+      kind: 'grant.refused',
+      actor: `proxy/${proxy}`,
+      subject: targetText(request),
+      outcome: 'denied',
+      details: { connection, user, cause, detail },
     });
   }
 
@@ -109,4 +139,8 @@ export class DialTelemetry {
       { labels: { direction: 'down' }, value: down },
     ];
   }
+}
+
+function targetText({ target }: tunnel.DialRequest): string {
+  return `${target?.node ?? ''}.${target?.leaf ?? ''}:${target?.port ?? 0}`;
 }

@@ -24,6 +24,7 @@
  *   peer.silent                    warn   tunnel, proxy, silentMs
  */
 import type { LeafEffect, LeafEvent, LeafStatus, PoolEntryStatus, ProxyId, TunnelId } from '@xylem/discovery';
+import type { AuditLog } from '@xylem/audit';
 import { EVENT, METRIC } from '@xylem/telemetry';
 import type { LogFields, Telemetry } from '@xylem/telemetry';
 import { traceFields } from './trace-fields.ts';
@@ -48,14 +49,16 @@ interface KnownTunnel {
 /** Writes what discovery was told and did, and what changed by it. */
 export class Journal {
   readonly #telemetry: Telemetry;
+  readonly #audit: Pick<AuditLog, 'record'>;
   readonly #tunnels = new Map<TunnelId, KnownTunnel>();
   #status: LeafStatus;
   #wantingSince: number | undefined;
   #gossipAt: number | undefined;
   #fullMeshSeconds = 0;
 
-  constructor(telemetry: Telemetry, status: LeafStatus) {
+  constructor(telemetry: Telemetry, audit: Pick<AuditLog, 'record'>, status: LeafStatus) {
     this.#telemetry = telemetry;
+    this.#audit = audit;
     this.#status = status;
     this.#wantingSince = performance.now();
     const { metrics } = telemetry;
@@ -133,6 +136,20 @@ export class Journal {
     const fields = { proxy: this.#tunnels.get(event.tunnel)?.proxy, kind, stamp, changed };
     if (changed) this.#telemetry.log.info(EVENT.gossipReceived, fields);
     else this.#telemetry.log.debug(EVENT.gossipReceived, fields);
+  }
+
+  /** Gossip that is not believed. */
+  gossipRefused(tunnel: TunnelId, detail: string): void {
+    const { proxy } = this.#named(tunnel);
+    this.#telemetry.metrics.counter(METRIC.gossipRefused, { cause: 'refused' }).add();
+    this.#telemetry.log.warn(EVENT.gossipRejected, { proxy, detail });
+    this.#audit.record({
+      kind: 'gossip.refused',
+      actor: `proxy/${proxy ?? ''}`,
+      subject: 'membership',
+      outcome: 'denied',
+      details: { detail },
+    });
   }
 
   /** What changed in the pool since the last call. */

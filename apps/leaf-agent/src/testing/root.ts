@@ -2,16 +2,18 @@ import { FramePort } from '@xylem/carrier';
 import { createServer, handleDuplex, handleStream } from '@xylem/grpc';
 import type { GrpcServer, MessageStream } from '@xylem/grpc';
 import { createAuthority, memoryTlsSource } from '@xylem/identity';
-import type { Authority } from '@xylem/identity';
+import type { Authority, DialGrant } from '@xylem/identity';
 import { RawFrameMethods, TunnelService } from '@xylem/wire';
 import type { carry, tunnel } from '@xylem/wire';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SigningRegistry } from './registry.ts';
 
 /** A root proxy that does what a test tells it: a double of the peer protocol, not of the product's proxy. */
 export interface ScriptedRoot {
   readonly port: number;
+  readonly registry: SigningRegistry;
   /** The next agent's control stream, with its hello read. Rejects when none comes in time. */
   attached(): Promise<ScriptedTunnel>;
   /** The next Carry stream. */
@@ -23,6 +25,8 @@ export interface ScriptedTunnel {
   readonly hello: tunnel.AgentHello;
   readonly stream: MessageStream<tunnel.AttachResponse, tunnel.AttachRequest>;
   send(kind: NonNullable<tunnel.AttachResponse['kind']>): void;
+  /** Asks for a dial with the grant that a registry gives for it, changed or replaced by `grant`. */
+  dial(request: Omit<tunnel.DialRequest, 'grant'>, grant?: Partial<DialGrant> | string): void;
   welcome(changes?: Partial<tunnel.ProxyWelcome>): void;
   /** Welcomes, grants the claim and gossips that this proxy is the only one. */
   accept(changes?: Partial<tunnel.ProxyWelcome>): void;
@@ -66,12 +70,15 @@ export class Mailbox<T> {
 
 export async function startScriptedRoot(authority: Authority, proxy = 'p1'): Promise<ScriptedRoot> {
   const issued = await authority.issue({ kind: 'proxy', proxy }, 3_600_000);
+  const registry = await SigningRegistry.of(authority);
   const attached = new Mailbox<ScriptedTunnel>();
   const carried = new Mailbox<{ connection: string; frames: FramePort }>();
   const server: GrpcServer = createServer({
     tls: memoryTlsSource({ ca: issued.ca, cert: issued.cert, key: issued.key.reveal() }),
     services: [
-      handleStream(TunnelService.attach, (stream) => scripted(stream, proxy, (tunnel) => attached.put(tunnel))),
+      handleStream(TunnelService.attach, (stream) =>
+        scripted(stream, proxy, registry, (tunnel) => attached.put(tunnel)),
+      ),
       handleDuplex(RawFrameMethods.carry, (call) => {
         carried.put({ connection: String(call.metadata.get('xylem-connection')[0]), frames: new FramePort(call) });
       }),
@@ -80,6 +87,7 @@ export async function startScriptedRoot(authority: Authority, proxy = 'p1'): Pro
   const port = await server.listen('127.0.0.1:0');
   return {
     port,
+    registry,
     attached: () => attached.take('an agent to attach'),
     carried: () => carried.take('a carry stream'),
     close: () => server.close(0),
@@ -89,6 +97,7 @@ export async function startScriptedRoot(authority: Authority, proxy = 'p1'): Pro
 async function scripted(
   stream: MessageStream<tunnel.AttachResponse, tunnel.AttachRequest>,
   proxy: string,
+  registry: SigningRegistry,
   started: (tunnel: ScriptedTunnel) => void,
 ): Promise<void> {
   const inbox = new Mailbox<RequestKind>();
@@ -118,11 +127,16 @@ async function scripted(
       hello: kind.value,
       stream,
       send,
+      dial: (request, grant = {}) => {
+        const text =
+          typeof grant === 'string' ? grant : registry.grant({ ...wanted(request, kind.value, proxy), ...grant });
+        send({ $case: 'dialRequest', value: { ...request, grant: text } });
+      },
       welcome,
       accept: (changes) => {
         welcome(changes);
         send({ $case: 'claimGranted', value: { slot: 0 } });
-        send({ $case: 'discoveryRequest', value: onlyProxy(proxy) });
+        send({ $case: 'discoveryRequest', value: onlyProxy(registry, proxy) });
       },
       next: async ($case) => {
         for (;;) {
@@ -143,9 +157,31 @@ function isCase<Case extends RequestCase>(
   return kind.$case === $case;
 }
 
-export function onlyProxy(id: string, revision = 10n): tunnel.DiscoveryRequest {
-  const proxies = [{ id, incarnation: 7n, state: 1 as const, generation: 0 }];
-  return { kind: { $case: 'snapshot', value: { stamp: { epoch: 1n, revision }, proxies, statement: '' } } };
+/** What the grant for a dial says. */
+function wanted(
+  { connection, target, user }: Omit<tunnel.DialRequest, 'grant'>,
+  { agent, instanceNonce }: tunnel.AgentHello,
+  proxy: string,
+): DialGrant {
+  return {
+    user: user === '' ? undefined : user,
+    leaf: target?.leaf ?? '',
+    agent,
+    instance: instanceNonce,
+    proxy,
+    node: target?.node ?? '',
+    port: target?.port ?? 0,
+    connection,
+    policyVersion: 1,
+  };
+}
+
+export function proxyInfo(id: string, incarnation = 7n): tunnel.ProxyInfo {
+  return { id, incarnation, state: 1, generation: 0 };
+}
+
+export function onlyProxy(registry: SigningRegistry, id: string, revision = 10n): tunnel.DiscoveryRequest {
+  return registry.snapshot({ epoch: 1n, revision }, [proxyInfo(id)]);
 }
 
 /** The outcome that the agent sent first on a Carry stream. */

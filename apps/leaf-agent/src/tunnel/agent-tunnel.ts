@@ -24,7 +24,8 @@ export interface TunnelEnd {
 }
 
 export interface TunnelListener {
-  message(message: DiscoveryMessage): void;
+  /** Nothing more is read until it has resolved: gossip keeps its order. */
+  message(message: DiscoveryMessage): void | Promise<void>;
   /** The peer has not answered PINGs; `ended` follows. */
   silent(silentMs: number): void;
   /** The round trip of a PING. */
@@ -163,7 +164,7 @@ export class AgentTunnel {
     const { messages, stream } = this.attached;
     for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
       if (this.#ended) return;
-      this.#receive(next.value);
+      await this.#receive(next.value);
     }
     const end = await stream.closed;
     this.#end(
@@ -174,7 +175,7 @@ export class AgentTunnel {
     );
   }
 
-  #receive({ kind }: tunnel.AttachResponse): void {
+  #receive({ kind }: tunnel.AttachResponse): void | Promise<void> {
     // A kind of message that a later version knows.
     if (kind === undefined) return;
     switch (kind.$case) {

@@ -12,6 +12,7 @@ import type { NodeConnection } from '../nodes/connect.ts';
 import type { NodeList } from '../nodes/list.ts';
 import type { Resolver } from '../nodes/resolve.ts';
 import type { DialRecord, DialTelemetry } from '../telemetry/dials.ts';
+import type { DialAdmission } from '../trust/dial-admission.ts';
 
 /** What every tunnel of an agent shares for carrying connections. */
 export interface CarryingPorts {
@@ -20,6 +21,7 @@ export interface CarryingPorts {
   readonly agent: string;
   readonly nodes: NodeList;
   readonly fence: DialFence;
+  readonly admission: DialAdmission;
   readonly telemetry: DialTelemetry;
   readonly maxConnectionsPerTunnel: number;
   /** Default: the system's. */
@@ -64,7 +66,9 @@ export class TunnelConnections {
   dial(request: tunnel.DialRequest): void {
     const { connection } = request;
     if (connection === '' || connection.length > CONNECTION_ID_LIMIT || this.#aborted) return;
-    if (this.#dialling.has(connection) || this.#open.has(connection)) return;
+    if (this.#dialling.has(connection) || this.#open.has(connection)) {
+      return this.#ports.telemetry.replayed(request, this.#proxy);
+    }
     const record = this.#ports.telemetry.start(request, this.#proxy);
     const refusal = this.#check(request);
     if (refusal !== undefined) return this.#refuse(connection, refusal, record);
@@ -110,7 +114,7 @@ export class TunnelConnections {
     const { connection } = request;
     const giveUp = new AbortController();
     this.#dialling.set(connection, giveUp);
-    const result = await this.#connect(request, giveUp.signal);
+    const result = await this.#connect(request, record, giveUp.signal);
     this.#dialling.delete(connection);
     if (giveUp.signal.aborted) {
       if (result.kind === 'connected') result.socket.resetAndDestroy();
@@ -123,9 +127,17 @@ export class TunnelConnections {
     this.#settle();
   }
 
-  async #connect({ target, timeoutMs }: tunnel.DialRequest, signal: AbortSignal): Promise<NodeConnection> {
-    const found = this.#ports.nodes.find(target?.node ?? '', target?.port ?? 0);
+  /** The own list comes first: a grant never makes it longer. */
+  async #connect(request: tunnel.DialRequest, record: DialRecord, signal: AbortSignal): Promise<NodeConnection> {
+    const { target, timeoutMs } = request;
+    const node = target?.node ?? '';
+    const found = this.#ports.nodes.find(node, target?.port ?? 0);
     if (found.kind !== 'listed') return { kind: 'failed', outcome: found.kind, detail: found.detail };
+    const verdict = await this.#ports.admission.check({ request, proxy: this.#proxy, node, port: found.port });
+    record.judged(verdict);
+    if (verdict.kind === 'refused') {
+      return { kind: 'failed', outcome: verdict.cause === 'full' ? 'overloaded' : 'denied', detail: verdict.detail };
+    }
     return connectNode({
       address: found.address,
       timeoutMs: timeoutMs === 0 ? DEFAULT_TIMEOUT_MS : Math.min(timeoutMs, MAX_TIMEOUT_MS),

@@ -1,12 +1,12 @@
 import { status as Status } from '@grpc/grpc-js';
 import { StatusError } from '@xylem/grpc';
 import { isName, MAX_GRANT_LIFETIME_MS } from '@xylem/identity';
-import type { StatementSigner } from '@xylem/identity';
+import type { StatementSigner, UserProofs } from '@xylem/identity';
 import { denialText, sliceFor, withMembers } from '@xylem/policy';
 import { RateQuota } from '@xylem/quota';
 import type { registry as wire } from '@xylem/wire';
 import type { PolicyInForce, Rules } from '../access/in-force.ts';
-import type { UserProofs } from './proof.ts';
+import { proofFromWire } from './proof.ts';
 
 export interface GrantOptions {
   readonly signer: Pick<StatementSigner, 'grant' | 'standingGrant'>;
@@ -55,7 +55,9 @@ export class Grants {
       );
     }
     const dial = readRequest(request);
-    const proof = await this.#options.proofs.verify(request.proof);
+    const shown = proofFromWire(request.proof);
+    if (shown === undefined) return { grant: '', detail: 'nothing says who dials', user: '' };
+    const proof = await this.#options.proofs.verify(shown);
     if (proof.kind === 'refused') return { grant: '', detail: proof.detail, user: '' };
     const { signer, policy } = this.#options;
     const { user } = proof;

@@ -26,7 +26,11 @@ export class Revoked {
 
   /** Why nothing is served to this peer; undefined when it is. */
   refusal(identity: string, peer: Pick<StreamPeer, 'notBeforeMs'>): string | undefined {
-    const issuedAtMs = (peer.notBeforeMs ?? 0) + BACKDATE_MS;
+    return this.refusalOf(identity, (peer.notBeforeMs ?? 0) + BACKDATE_MS);
+  }
+
+  /** The same for credentials that were issued at this moment, wherever they were shown. */
+  refusalOf(identity: string, issuedAtMs: number): string | undefined {
     const record = this.#revocations.find(identity, issuedAtMs);
     return record === undefined ? undefined : 'its certificate was revoked';
   }

@@ -18,6 +18,7 @@ import type {
 import { assert, unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
+import type { AskedDial } from '../security/policy-gate.ts';
 import type { DialQuotas, QuotaAdmission } from './quotas.ts';
 import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
 
@@ -35,7 +36,7 @@ const PEER_ANSWER_MARGIN_MS = 1_000;
 const MAX_OPEN = 20_000;
 
 interface Open {
-  readonly user: string;
+  readonly dial: AskedDial;
   /** undefined until somebody has joined it. */
   ending: Ending | undefined;
   /** Why it is given up as soon as it is joined. */
@@ -48,6 +49,8 @@ interface Waiting {
   readonly answer: (answer: DialAnswer) => void;
   /** Gives the place in the quotas back. */
   readonly leave: () => void;
+  /** As asked for, until the tunnel that was chosen says which port it is. */
+  port: number;
   /** The stream to the peer that is asked now. */
   forward: FramePort | undefined;
   /** What the peer said about the rest of the way. */
@@ -137,13 +140,12 @@ export class Dials {
   dial(order: DialOrder): Dial {
     const connection = randomBytes(16).toString('base64url');
     const admission = this.#admit(order);
-    if (admission.kind === 'refused') {
-      const { detail } = admission;
-      this.#observer.dialAnswered(order, connection, 'overloaded', detail, { kind: 'none' }, 0);
-      return {
-        answer: Promise.resolve({ outcome: 'overloaded', detail, via: [this.#self] }),
-        abandon: () => undefined,
-      };
+    if (admission.kind === 'refused') return this.#turnAway(order, connection, 'overloaded', admission.detail);
+    // Before anything is looked up: whether there is such a node is for those who may dial it.
+    const denial = this.#ports.denial(order);
+    if (denial !== undefined) {
+      admission.leave();
+      return this.#turnAway(order, connection, 'denied', denial);
     }
     const answer = new Promise<DialAnswer>((resolve) => {
       this.#waiting.set(connection, {
@@ -151,6 +153,7 @@ export class Dials {
         startedAt: now(),
         answer: resolve,
         leave: admission.leave,
+        port: order.port,
         forward: undefined,
         peerVia: [],
         span: undefined,
@@ -169,6 +172,12 @@ export class Dials {
       random: Math.random(),
     });
     return { answer, abandon: () => this.#abandon(connection) };
+  }
+
+  #turnAway(order: DialOrder, connection: string, outcome: 'overloaded' | 'denied', detail: string): Dial {
+    this.#observer.dialAnswered(order, connection, outcome, detail, { kind: 'none' }, 0);
+    const answer = Promise.resolve({ outcome, detail, via: [this.#self] });
+    return { answer, abandon: () => undefined };
   }
 
   /** An agent opened Carry on one of our tunnels: its first frame says what became of the dial. */
@@ -203,13 +212,22 @@ export class Dials {
     for (const { ending } of [...this.#open.values()]) ending?.abort(reason, detail);
   }
 
+  /** Resets every open connection that the policy does not allow any more. Returns how many there were. */
+  cutDenied(): number {
+    let total = 0;
+    for (const entry of [...this.#open.values()]) {
+      const denial = this.#ports.denial(entry.dial);
+      if (denial === undefined) continue;
+      cut(entry, denial);
+      total += 1;
+    }
+    return total;
+  }
+
   /** Resets every open connection of a user, and denies those that wait. Returns how many there were. */
   cutUser(user: string, detail: string): number {
-    const open = [...this.#open.values()].filter((entry) => entry.user === user);
-    for (const entry of open) {
-      entry.cut = { reason: 'denied', detail };
-      entry.ending?.abort('denied', detail);
-    }
+    const open = [...this.#open.values()].filter(({ dial }) => dial.user === user);
+    for (const entry of open) cut(entry, detail);
     const waiting = [...this.#waiting].filter(([, { order }]) => order.user === user);
     for (const [connection, { order, startedAt, answer }] of waiting) {
       this.#abandon(connection);
@@ -254,7 +272,8 @@ export class Dials {
   #perform(effect: RouterEffect): void {
     switch (effect.type) {
       case 'sendDial':
-        return this.#sendDial(effect);
+        void this.#sendDial(effect);
+        return;
       case 'sendCancel':
         return this.#ports.sendCancel(effect.tunnel, effect.connection);
       case 'forward':
@@ -271,12 +290,27 @@ export class Dials {
     }
   }
 
-  #sendDial(effect: Effect<'sendDial'>): void {
+  /** The tunnel is chosen first, because the grant names it; while the grant is asked for the dial is pending there. */
+  async #sendDial(effect: Effect<'sendDial'>): Promise<void> {
     const { type: _, ...dial } = effect;
-    const waiting = this.#waiting.get(effect.connection);
-    assert(waiting !== undefined, `dial of ${effect.connection}, which nobody waits for`);
-    const span = this.#startWay(waiting, SPAN.tunnelDial, { [ATTRIBUTE.tunnel]: effect.tunnel });
-    this.#ports.sendDial({ ...dial, traceparent: span.traceparent });
+    const { connection, tunnel, leaf, node, port } = effect;
+    const waiting = this.#waiting.get(connection);
+    assert(waiting !== undefined, `dial of ${connection}, which nobody waits for`);
+    const span = this.#startWay(waiting, SPAN.tunnelDial, { [ATTRIBUTE.tunnel]: tunnel });
+    waiting.port = port;
+    const { user, proof, hops, source } = waiting.order;
+    const entry = hops === 0 ? '' : source;
+    const startedAt = now();
+    const leave = await this.#ports.authorise(tunnel, { connection, leaf, node, port, user, proof, entry });
+    // Given up, timed out, or the tunnel is gone: it was answered then.
+    if (this.#waiting.get(connection) !== waiting) return;
+    if (leave.kind === 'refused') {
+      const { outcome, detail } = leave;
+      return this.#driver.feed({ type: 'dialAnswered', tunnel, connection, outcome, detail });
+    }
+    const timeoutMs = Math.max(1, Math.floor(effect.timeoutMs - (now() - startedAt)));
+    const { grant } = leave;
+    this.#ports.sendDial({ ...dial, user: leave.user, timeoutMs, traceparent: span.traceparent, grant });
   }
 
   async #forward(effect: Effect<'forward'>): Promise<void> {
@@ -303,6 +337,7 @@ export class Dials {
       traceparent: span.traceparent,
       timeoutMs: leftMs,
       user,
+      proof: waiting.order.proof,
     };
     frames.send({ kind: { $case: 'open', value: open } });
     // The dial's own deadline, which is later than the peer's by less than this, comes first.
@@ -359,19 +394,20 @@ export class Dials {
     this.#settled();
   }
 
-  #opened(id: string, way: DialWay, { order, forward, leave }: Waiting): OpenConnection {
+  #opened(id: string, way: DialWay, { order, port, forward, leave }: Waiting): OpenConnection {
     const frames = way.kind === 'tunnel' ? this.#answering : forward;
     assert(frames !== undefined, `connection ${id} was reported connected without a stream`);
     this.#answering = undefined;
-    const open: Open = { user: order.user, ending: undefined, cut: this.#aborted };
+    const { user, leaf, node } = order;
+    const open: Open = { dial: { user, leaf, node, port }, ending: undefined, cut: this.#aborted };
     this.#open.set(id, open);
     return { id, frames, join: (ending) => void this.#join(id, order, open, ending).finally(leave) };
   }
 
   async #join(id: string, order: DialOrder, open: Open, ending: Ending): Promise<void> {
     open.ending = ending;
-    const cut = open.cut ?? this.#aborted;
-    if (cut !== undefined) ending.abort(cut.reason, cut.detail);
+    const early = open.cut ?? this.#aborted;
+    if (early !== undefined) ending.abort(early.reason, early.detail);
     const summary = await ending.closed;
     this.#open.delete(id);
     this.#driver.feed({ type: 'connectionClosed', connection: id });
@@ -383,6 +419,11 @@ export class Dials {
     this.#answering?.cancel(effect.detail);
     this.#answering = undefined;
   }
+}
+
+function cut(entry: Open, detail: string): void {
+  entry.cut = { reason: 'denied', detail };
+  entry.ending?.abort('denied', detail);
 }
 
 /** Ends a stream that carried an outcome other than `connected`; both sides are done with it. */

@@ -7,7 +7,14 @@ import type { DialOrder } from './types.ts';
 const plenty = { dialsPerSecond: 1_000, dialBurst: 1_000, connections: 1_000 };
 
 function order(changes: Partial<DialOrder> = {}): DialOrder {
-  const base = { leaf: 'berlin', node: 'web', port: 80, user: 'alice', source: '192.0.2.1:4000' };
+  const base = {
+    leaf: 'berlin',
+    node: 'web',
+    port: 80,
+    user: 'alice',
+    proof: { kind: undefined },
+    source: '192.0.2.1:4000',
+  };
   return { ...base, hops: 0, timeoutMs: 0, traceparent: '', ...changes };
 }
 

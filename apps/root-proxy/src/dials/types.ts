@@ -1,5 +1,8 @@
 import type { FramePort } from '@xylem/carrier';
 import type { DialOutcome, DialWay, ResetReason } from '@xylem/tunnel';
+import type { carry } from '@xylem/wire';
+import type { Authorisation, ChosenDial } from '../security/dial-authority.ts';
+import type { AskedDial } from '../security/policy-gate.ts';
 
 /** A connection somebody asks for. Identity and authority have been checked; names are DNS labels. */
 export interface DialOrder {
@@ -7,7 +10,10 @@ export interface DialOrder {
   readonly node: string;
   /** 0: the node's only port. */
   readonly port: number;
+  /** Empty: nobody in particular. */
   readonly user: string;
+  /** What the user showed at the root proxy it came to. */
+  readonly proof: carry.UserProof;
   /** Where it came from: the user's address, or the root proxy that forwarded it. For logs and audit. */
   readonly source: string;
   /** Root proxies passed so far. */
@@ -58,6 +64,10 @@ export interface ConnectionSummary {
 
 /** Where the other ends of dials are. */
 export interface DialPorts {
+  /** Why nobody with this name may dial this; undefined when the policy allows it. */
+  denial(dial: AskedDial): string | undefined;
+  /** Gets leave for one dial on one tunnel. Never rejects; takes some seconds at most. */
+  authorise(tunnel: string, dial: Omit<ChosenDial, 'agent' | 'instance'>): Promise<Authorisation>;
   /** Sends DialRequest on the tunnel's control stream; without effect when the tunnel has gone. */
   sendDial(dial: TunnelDial): void;
   sendCancel(tunnel: string, connection: string): void;
@@ -76,6 +86,8 @@ export interface TunnelDial {
   readonly incarnation: bigint;
   readonly token: bigint;
   readonly traceparent: string;
+  /** Compact JWS: the registry's leave for this dial, or the standing grant of the leaf cluster. */
+  readonly grant: string;
 }
 
 /** For logs and metrics. */

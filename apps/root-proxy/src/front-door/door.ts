@@ -4,7 +4,8 @@ import { describeIdentity, parseIdentity } from '@xylem/identity';
 import { ATTRIBUTE, SPAN } from '@xylem/telemetry';
 import type { SpanHandle, Tracing } from '@xylem/telemetry';
 import type { Dials } from '../dials/dials.ts';
-import type { DialAnswer, Ending, OpenConnection } from '../dials/types.ts';
+import type { DialAnswer, DialOrder, Ending, OpenConnection } from '../dials/types.ts';
+import { ANONYMOUS_PROOF, certificateProof } from '../security/proof.ts';
 import { CERTIFICATE_WANTED, refusalOf, renderConnected } from './answer.ts';
 import type { Refusal } from './answer.ts';
 import { answerAndClose } from './server.ts';
@@ -20,7 +21,9 @@ export interface FrontDoorPorts {
   readonly onAnswer: (request: FrontDoorRequest, user: string, status: number, reason: string) => void;
 }
 
-type Admission = { readonly ok: true; readonly user: string } | { readonly ok: false; readonly refusal: Refusal };
+type Admission = { readonly ok: true; readonly caller: Caller } | { readonly ok: false; readonly refusal: Refusal };
+
+type Caller = Pick<DialOrder, 'user' | 'proof'>;
 
 /** Turns CONNECT requests into dials, and their outcomes into HTTP answers: success only after the node answered. */
 export class FrontDoor {
@@ -38,9 +41,10 @@ export class FrontDoor {
   async serve(request: FrontDoorRequest): Promise<void> {
     const admission = this.#admit(request);
     if (!admission.ok) return this.#refuse(request, '', admission.refusal);
-    const { user } = admission;
+    const { caller } = admission;
+    const { user } = caller;
     const span = this.#startSpan(request, user);
-    const answer = await this.#dial(request, user, span);
+    const answer = await this.#dial(request, caller, span);
     if (answer === undefined) return span.end();
     span.setAttribute(ATTRIBUTE.outcome, answer.outcome);
     span.setAttribute(ATTRIBUTE.via, answer.via.join(','));
@@ -54,10 +58,12 @@ export class FrontDoor {
     span.end();
   }
 
-  #admit({ uris, loopback }: FrontDoorRequest): Admission {
+  #admit({ uris, certificates, loopback }: FrontDoorRequest): Admission {
     if (uris.length > 0) {
       const identity = parseIdentity(uris, this.#domain);
-      if (identity.kind === 'user') return { ok: true, user: identity.user };
+      if (identity.kind === 'user') {
+        return { ok: true, caller: { user: identity.user, proof: certificateProof(certificates) } };
+      }
       const who =
         identity.kind === 'problem'
           ? identity.detail
@@ -65,7 +71,9 @@ export class FrontDoor {
       return { ok: false, refusal: { status: 403, outcome: 'denied', reason: who } };
     }
     const anonymous = this.#anonymous === 'always' || (this.#anonymous === 'loopback' && loopback);
-    return anonymous ? { ok: true, user: '' } : { ok: false, refusal: CERTIFICATE_WANTED };
+    return anonymous
+      ? { ok: true, caller: { user: '', proof: ANONYMOUS_PROOF } }
+      : { ok: false, refusal: CERTIFICATE_WANTED };
   }
 
   #startSpan({ authority }: FrontDoorRequest, user: string): SpanHandle {
@@ -83,11 +91,11 @@ export class FrontDoor {
   /** undefined: the client went away first. */
   async #dial(
     { authority, socket, source }: FrontDoorRequest,
-    user: string,
+    { user, proof }: Caller,
     span: SpanHandle,
   ): Promise<DialAnswer | undefined> {
     const { traceparent } = span;
-    const dial = this.#ports.dials.dial({ ...authority, user, source, hops: 0, timeoutMs: 0, traceparent });
+    const dial = this.#ports.dials.dial({ ...authority, user, proof, source, hops: 0, timeoutMs: 0, traceparent });
     const gone = Promise.withResolvers<undefined>();
     const onClose = (): void => {
       dial.abandon();

@@ -16,6 +16,8 @@ import { badRequest, ONLY_CONNECT, renderRefusal } from './answer.ts';
 import type { Refusal } from './answer.ts';
 import { Arrival, connectionKey } from './arrival.ts';
 import { endWithCertificate } from './certificate-end.ts';
+import { shownLogin } from './login.ts';
+import type { ShownLogin } from './login.ts';
 import { checkConnect, checkRequestLine } from './request.ts';
 
 /** One CONNECT request that means exactly one thing. Nothing behind its head has been read. */
@@ -30,6 +32,11 @@ export interface FrontDoorRequest {
   readonly loopback: boolean;
   /** URI SANs of the client's verified certificate; empty without one. */
   readonly uris: readonly string[];
+  /** DER of that certificate and its intermediates; empty without one. */
+  readonly certificates: readonly Uint8Array[];
+  readonly login: Exclude<ShownLogin, { readonly kind: 'malformed' }>;
+  /** Ends the connection when what was shown for it has been over for the grace. */
+  readonly endAfter: (notAfterMs: number) => void;
 }
 
 /** Why a client was turned away before it had asked for a connection. Bounded: it labels a metric. */
@@ -198,6 +205,8 @@ export class FrontDoorServer {
     const { httpVersion, rawHeaders } = request;
     const check = checkConnect({ target: request.url ?? '', httpVersion, rawHeaders });
     if (!check.ok) return this.#turnAway(arrival, socket, 'malformed', badRequest(check.problem));
+    const login = shownLogin(rawHeaders);
+    if (login.kind === 'malformed') return this.#turnAway(arrival, socket, 'malformed', badRequest(login.problem));
     if (presentsUnverified(socket)) {
       const reason = 'the client certificate does not verify against the authority of this deployment';
       return this.#turnAway(arrival, socket, 'certificate', { status: 403, outcome: 'denied', reason });
@@ -208,11 +217,15 @@ export class FrontDoorServer {
     if (refusal !== undefined)
       return this.#turnAway(arrival, socket, 'certificate', { status: 403, outcome: 'denied', reason: refusal });
     arrival.settle();
-    endWithCertificate(socket, rawSocket, peer, this.#options.graceMs ?? GRACE_MS);
+    const graceMs = this.#options.graceMs ?? GRACE_MS;
+    endWithCertificate(socket, rawSocket, peer, graceMs);
+    const endAfter = (notAfterMs: number): void => endWithCertificate(socket, rawSocket, { notAfterMs }, graceMs);
     // Bytes that were sent behind the head wait in the socket until the node has answered.
     if (head.length > 0) socket.unshift(head);
-    const { uris } = peer;
-    this.#options.onConnect({ authority: check.authority, socket, rawSocket, source, loopback, uris });
+    const { uris, certificates } = peer;
+    const { authority } = check;
+    const who = { source, loopback, uris, certificates, login };
+    this.#options.onConnect({ authority, socket, rawSocket, ...who, endAfter });
   }
 
   #unserved(socket: Socket): void {

@@ -16,7 +16,9 @@ export interface DialStreamOptions {
   readonly tracing: Tracing;
   readonly span: SpanName;
   /** What of the request is the caller's to say: makes the order, or says in one line why there is none. */
-  readonly order: (open: carry.Open) => Pick<DialOrder, 'user' | 'source' | 'hops'> | { readonly problem: string };
+  readonly order: (
+    open: carry.Open,
+  ) => Pick<DialOrder, 'user' | 'proof' | 'source' | 'hops'> | { readonly problem: string };
 }
 
 /** Serves one stream that begins with `open`: AccessService.Dial and PeerService.Forward. */

@@ -4,6 +4,7 @@ import type { GrpcServer, MethodBinding } from '@xylem/grpc';
 import { SPAN } from '@xylem/telemetry';
 import type { Tracing } from '@xylem/telemetry';
 import { AccessService, PeerService, RawFrameMethods, TunnelService } from '@xylem/wire';
+import type { carry } from '@xylem/wire';
 import type { Dials } from '../dials/dials.ts';
 import { isProxyId } from '../ids.ts';
 import type { TunnelConnection, TunnelConnections } from '../relay/connections.ts';
@@ -11,6 +12,9 @@ import { serveRelay } from '../relay/inbound.ts';
 import type { RelayPorts } from '../relay/inbound.ts';
 import type { Overview } from '../overview.ts';
 import type { TunnelPlane } from '../tunnels/plane.ts';
+import type { PolicyGate } from '../security/policy-gate.ts';
+import { certificateProof } from '../security/proof.ts';
+import { Visible } from '../security/visible.ts';
 import { authorise } from './authority.ts';
 import { serveDialStream } from './dial-stream.ts';
 
@@ -23,6 +27,7 @@ export interface ServicePorts {
   /** What comes over other root proxies, and what has come. */
   readonly relayed: Omit<RelayPorts, 'server'>;
   readonly overview: Overview;
+  readonly gate: PolicyGate;
 }
 
 /** TunnelService, for leaf agents. */
@@ -45,10 +50,11 @@ export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): rea
   return [
     handleDuplex(RawFrameMethods.forward, async (call, peer) => {
       const { proxy: forwarder } = authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
-      const order = ({ hops, user }: { readonly hops: number; readonly user: string }) =>
-        hops === 1
-          ? { hops, user, source: `proxy/${forwarder}` }
-          : { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
+      const order = ({ hops, user, proof }: carry.Open) => {
+        if (hops !== 1) return { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
+        if (proof === undefined) return { problem: 'a forwarded dial says whose it is; update the other root proxy' };
+        return { hops, user, proof, source: `proxy/${forwarder}` };
+      };
       await serveDialStream(call, { dials, tracing, span: SPAN.peerReceive, order });
     }),
     handleDuplex(RawFrameMethods.relay, async (call, peer) => {
@@ -66,7 +72,7 @@ export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): rea
 }
 
 /** AccessService, for users and their tools. */
-export function accessServices({ domain, dials, tracing, overview }: ServicePorts): readonly MethodBinding[] {
+export function accessServices({ domain, dials, tracing, overview, gate }: ServicePorts): readonly MethodBinding[] {
   return [
     handleDuplex(RawFrameMethods.dial, async (call, peer) => {
       const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, domain);
@@ -75,16 +81,16 @@ export function accessServices({ domain, dials, tracing, overview }: ServicePort
         dials,
         tracing,
         span: SPAN.accessDial,
-        order: () => ({ hops: 0, user, source: peer.address }),
+        order: () => ({ hops: 0, user, proof: certificateProof(peer.certificates), source: peer.address }),
       });
     }),
     handleUnary(AccessService.listNodes, async ({ leaf }, { peer }) => {
-      authorise('/xylem.access.v1.AccessService/ListNodes', peer, domain);
-      return { leaves: [...(await overview.nodes(leaf))] };
+      const { user } = authorise('/xylem.access.v1.AccessService/ListNodes', peer, domain);
+      return { leaves: new Visible(gate, user).leaves(await overview.nodes(leaf)) };
     }),
     handleUnary(AccessService.getStatus, async (_request, { peer }) => {
-      authorise('/xylem.access.v1.AccessService/GetStatus', peer, domain);
-      return overview.status();
+      const { user } = authorise('/xylem.access.v1.AccessService/GetStatus', peer, domain);
+      return new Visible(gate, user).status(await overview.status());
     }),
   ];
 }

@@ -13,7 +13,10 @@ import type {
   RootEvent,
   Snapshot,
 } from '@xylem/discovery';
+import { status as Status } from '@grpc/grpc-js';
+import { StatusError } from '@xylem/grpc';
 import type { TlsSource } from '@xylem/grpc';
+import { RegistryService } from '@xylem/wire';
 import type { registry as wire } from '@xylem/wire';
 import { unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
@@ -111,6 +114,22 @@ export class Link {
     } else {
       this.#session?.io.send({ $case: 'release', value: { request, leaf, slot, token: order.token } });
     }
+  }
+
+  /** Asks the registry of the present session for leave. Rejects with a StatusError: UNAVAILABLE at once without a session. */
+  async authoriseDial(request: wire.AuthoriseDialRequest, deadlineMs: number): Promise<wire.AuthoriseDialResponse> {
+    return this.#connected().unary(RegistryService.authoriseDial, request, deadlineMs);
+  }
+
+  /** As `authoriseDial`. */
+  async standingGrant(leaf: string, deadlineMs: number): Promise<wire.GetStandingGrantResponse> {
+    return this.#connected().unary(RegistryService.getStandingGrant, { leaf }, deadlineMs);
+  }
+
+  #connected(): RegistrySession {
+    const session = this.#session;
+    if (session !== undefined && this.#core.status().state === 'connected') return session.io;
+    throw new StatusError(Status.UNAVAILABLE, 'there is no session with a registry');
   }
 
   drain(): void {

@@ -1,3 +1,4 @@
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { createChannel } from '@xylem/grpc';
 import type { GrpcChannel, MessageStream, TlsSource } from '@xylem/grpc';
 import { RegistryService } from '@xylem/wire';
@@ -37,6 +38,15 @@ export class RegistrySession {
   /** Dropped when the session is not up: its end is told, and the core asks again. */
   send(kind: NonNullable<wire.SessionRequest['kind']>): void {
     this.#stream?.send({ kind });
+  }
+
+  /** One request beside the session. Rejects with a StatusError. */
+  unary<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response> {
+    return this.#channel.unary(method, request, deadlineMs);
   }
 
   /** Ends in order; nothing is told of it. */

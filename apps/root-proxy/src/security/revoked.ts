@@ -58,6 +58,12 @@ export class Revoked {
     return this.#recordOf(peer) !== undefined;
   }
 
+  /** Why credentials of this identity (`user/alice`), issued at that moment, count no longer; undefined when they do. */
+  refusalOf(identity: string, issuedAtMs: number): string | undefined {
+    const record = this.#revocations.find(identity, issuedAtMs);
+    return record === undefined ? undefined : textOf(record);
+  }
+
   get #name(): string {
     return `proxy/${this.#self}`;
   }

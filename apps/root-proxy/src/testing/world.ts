@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,7 @@ import type { ProxyConfig } from '../config.ts';
 import { Balancer, roundRobin } from './balancer.ts';
 import type { Policy } from './balancer.ts';
 import { Credentials, DOMAIN } from './credentials.ts';
+import { OPEN_POLICY } from './policies.ts';
 import { RawClient } from './raw-client.ts';
 
 export interface LogLine {
@@ -51,25 +52,30 @@ export class World {
   readonly balancerPort: number;
   registryPort = 0;
   registry: RunningRegistry | undefined;
+  /** The first policy. */
+  readonly policy: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'xylem-root-proxy-'));
   readonly #closers: (() => unknown)[] = [];
   readonly nodes = new Map<string, number>();
 
-  private constructor(credentials: Credentials, balancer: Balancer, balancerPort: number) {
+  private constructor(credentials: Credentials, balancer: Balancer, balancerPort: number, policy: string) {
+    this.policy = policy;
     this.credentials = credentials;
     this.balancer = balancer;
     this.balancerPort = balancerPort;
   }
 
-  static async create(policy: Policy = roundRobin): Promise<World> {
+  static async create(policy: Policy = roundRobin, rules = OPEN_POLICY): Promise<World> {
     const balancer = new Balancer(policy);
-    const world = new World(await Credentials.create(), balancer, await balancer.listen());
+    const world = new World(await Credentials.create(), balancer, await balancer.listen(), rules);
     await world.startRegistry();
     return world;
   }
 
   async startRegistry(): Promise<void> {
     const tls = await this.credentials.files({ kind: 'registry', registry: 'r1' }, this.#folder);
+    const policyFile = join(this.#folder, 'policy.yaml');
+    writeFileSync(policyFile, this.policy);
     this.registry = await startRegistry(
       {
         ...common(tls),
@@ -78,6 +84,8 @@ export class World {
         store: { kind: 'embedded', dataDir: join(this.#folder, 'store'), listen: ANY },
         authority: { certificateTtlMs: HOUR_MS, userTtlMs: HOUR_MS },
         enrol: { listen: ANY },
+        policy: { file: policyFile },
+        grants: { offlineMs: 900_000 },
         leaseTtlMs: 2_000,
         heartbeatIntervalMs: 500,
       },

@@ -51,6 +51,8 @@ export interface PlanePorts {
   order(order: ClaimOrder): void;
   /** Marks this proxy's member record as draining. */
   deregister(): void;
+  /** A tunnel came or went. */
+  leavesChanged(): void;
   readonly observer: PlaneObserver;
 }
 
@@ -113,6 +115,11 @@ export class TunnelPlane {
 
   status(): RootStatus {
     return this.#core.status();
+  }
+
+  /** Leaf clusters that have a tunnel here. */
+  leaves(): ReadonlySet<string> {
+    return new Set([...this.#tunnels.values()].map(({ hello }) => hello.leaf));
   }
 
   tunnel(id: string): Tunnel | undefined {
@@ -179,7 +186,7 @@ export class TunnelPlane {
   }
 
   sendDial(dial: TunnelDial): void {
-    const { tunnel, connection, leaf, node, port, user, timeoutMs, incarnation, token, traceparent } = dial;
+    const { tunnel, connection, leaf, node, port, user, timeoutMs, incarnation, token, traceparent, grant } = dial;
     const value = {
       connection,
       target: { leaf, node, port },
@@ -188,7 +195,7 @@ export class TunnelPlane {
       incarnation,
       token,
       traceparent,
-      grant: '',
+      grant,
     };
     this.#tunnels.get(tunnel)?.send({ $case: 'dialRequest', value });
   }
@@ -294,6 +301,7 @@ export class TunnelPlane {
     this.#ports.observer.tunnelAttached(tunnel);
     const { leaf, agent, nonce, replaces, nodes } = hello;
     this.#ports.dials.tunnelAttached(tunnel.id, leaf, agent, nodes);
+    this.#ports.leavesChanged();
     this.#driver.feed({
       type: 'attachRequested',
       tunnel: tunnel.id,
@@ -333,6 +341,7 @@ export class TunnelPlane {
     rejected: (tunnel: Tunnel, detail: string): void => this.#ports.observer.rejected(tunnel, detail),
     ended: (tunnel: Tunnel, end: TunnelEnd): void => {
       this.#tunnels.delete(tunnel.id);
+      this.#ports.leavesChanged();
       this.#quotas.left(tunnel.hello.leaf, tunnel.hello.agent);
       this.#byPeer.delete(tunnel.peer);
       this.#ports.dials.tunnelClosed(tunnel.id);

@@ -1,0 +1,89 @@
+import { readCanonicalPolicy } from '@xylem/identity';
+import { decide, denialText, isAdmin } from '@xylem/policy';
+import type { Decision, DialQuestion, Policy } from '@xylem/policy';
+import type { registry as wire } from '@xylem/wire';
+
+/** A dial that somebody asks for. `user` empty: nobody in particular. `port` 0: the node's only port, not known yet. */
+export interface AskedDial {
+  readonly user: string;
+  readonly leaf: string;
+  readonly node: string;
+  readonly port: number;
+}
+
+const NOTHING: Policy = { groups: new Map(), admins: [], rules: [], cutOpenConnections: true };
+const UNKNOWN =
+  'this root proxy has not heard from a registry yet, so it allows nothing; try again soon or another one';
+const UNREADABLE = 'this root proxy cannot read the policy of the registry, so it allows nothing; update it';
+
+/**
+ * Who may dial what, as the registries told last. Denies everything until they have; without them what they told last stays.
+ */
+export class PolicyGate {
+  #policy = NOTHING;
+  #groups: ReadonlyMap<string, readonly string[]> = new Map();
+  #problem: string | undefined = UNKNOWN;
+  /** Of the newest message; they may come over another session. */
+  #revision = -1n;
+  #text = '';
+  readonly #onProblem: (detail: string) => void;
+
+  /** @param onProblem Told when the policy cannot be read. */
+  constructor(onProblem: (detail: string) => void) {
+    this.#onProblem = onProblem;
+  }
+
+  /** Whether connections that a new policy would deny are to be cut. */
+  get cutsOpenConnections(): boolean {
+    return this.#policy.cutOpenConnections;
+  }
+
+  /** True when somebody may dial more or less than before, or might. */
+  update({ revision, policy, groups }: Pick<wire.Security, 'revision' | 'policy' | 'groups'>): boolean {
+    if (revision < this.#revision) return false;
+    this.#revision = revision;
+    const text = JSON.stringify([policy, groups]);
+    if (text === this.#text) return false;
+    this.#text = text;
+    this.#groups = new Map(groups.map((entry) => [entry.user, entry.groups]));
+    const read = policy === '' ? NOTHING : readCanonicalPolicy(policy);
+    this.#problem = read === undefined ? UNREADABLE : undefined;
+    if (read === undefined) this.#onProblem(UNREADABLE);
+    this.#policy = read ?? NOTHING;
+    return true;
+  }
+
+  /** Why this may not be dialled, in words for the user; undefined when it may. */
+  denial(dial: AskedDial): string | undefined {
+    if (this.#problem !== undefined) return this.#problem;
+    const question = this.#questionOf(dial);
+    const decision = dial.port === 0 ? this.#decideSomePort(question) : decide(this.#policy, question);
+    return decision.allowed ? undefined : denialText(decision, question);
+  }
+
+  mayDial(dial: AskedDial): boolean {
+    return this.denial(dial) === undefined;
+  }
+
+  isAdmin(user: string): boolean {
+    return isAdmin(this.#policy, user, this.#groups.get(user) ?? []);
+  }
+
+  #questionOf({ user, leaf, node, port }: AskedDial): DialQuestion {
+    return { user: user === '' ? undefined : user, groups: this.#groups.get(user) ?? [], leaf, node, port };
+  }
+
+  /** Which port it is only the root proxy with the tunnel knows, and decides again. Allowed here if any could be. */
+  #decideSomePort(question: DialQuestion): Decision {
+    const listed = this.#policy.rules.flatMap(({ targets }) => targets.flatMap(({ ports }) => ports ?? []));
+    const ports = new Set(listed);
+    let other = 1;
+    while (ports.has(other)) other += 1;
+    let decision = decide(this.#policy, { ...question, port: other });
+    for (const port of ports) {
+      if (decision.allowed) break;
+      decision = decide(this.#policy, { ...question, port });
+    }
+    return decision;
+  }
+}
