@@ -53,9 +53,9 @@ after(async () => {
   await Promise.all([...balancers.values()].map((balancer) => balancer.dispose()));
 });
 
-async function addProxies(first: number, count: number): Promise<void> {
+async function addProxies(first: number, count: number, generation = 0): Promise<void> {
   const ids = Array.from({ length: count }, (_, index) => `p${first + index}`);
-  for (const part of await Promise.all(ids.map((id) => rig.startProxy(id)))) live.set(part.id, part);
+  for (const part of await Promise.all(ids.map((id) => rig.startProxy(id, generation)))) live.set(part.id, part);
 }
 
 function servers(): readonly { readonly name: string; readonly address: string }[] {
@@ -181,10 +181,10 @@ test('the root proxy that relays for others killed: all that live are claimed ag
   await Promise.all([...balancers.values()].map((balancer) => balancer.setServers(servers())));
 });
 
-test('all root proxies rotated: the new ones are claimed while the old ones serve, then the old ones leave', async (context) => {
+test('all root proxies rotated: a new generation is claimed while the old one serves, then the old one leaves', async (context) => {
   const since = performance.now();
   const old = [...live.values()];
-  await addProxies(2 * PROXIES, PROXIES);
+  await addProxies(2 * PROXIES, PROXIES, 1);
   const ready = performance.now();
   context.diagnostic(`${PROXIES} more processes up after ${(ready - since).toFixed(0)} ms`);
   await Promise.all([...balancers.values()].map((balancer) => balancer.setServers(servers())));

@@ -96,8 +96,8 @@ export class Rig {
   }
 
   /** Starts a root proxy, new or again, and waits until it is registered. */
-  async startProxy(id: string): Promise<ProxyPart> {
-    const { folder, addresses } = this.#proxies.get(id) ?? (await this.#prepareProxy(id));
+  async startProxy(id: string, generation = 0): Promise<ProxyPart> {
+    const { folder, addresses } = this.#proxies.get(id) ?? (await this.#prepareProxy(id, generation));
     this.#proxies.set(id, { folder, addresses });
     const service = this.#start(id, 'root-proxy', folder);
     await waitReady(service, addresses.ops);
@@ -172,7 +172,7 @@ export class Rig {
     return { folder, ops };
   }
 
-  async #prepareProxy(id: string): Promise<{ folder: PartFolder; addresses: ProxyAddresses }> {
+  async #prepareProxy(id: string, generation: number): Promise<{ folder: PartFolder; addresses: ProxyAddresses }> {
     const folder = await this.#files.part(id, { kind: 'proxy', proxy: id });
     const [tunnel = '', peer = '', access = '', frontDoor = '', ops = ''] = await Promise.all(
       ADDRESSES.map(() => this.#ports.address(0)),
@@ -184,6 +184,7 @@ export class Rig {
       peer: { listen: peer },
       access: { listen: access },
       frontDoor: { listen: frontDoor },
+      generation,
       drain: DRAIN,
       ops: { listen: ops },
     });
