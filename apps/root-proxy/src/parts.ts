@@ -141,7 +141,7 @@ export function assemble(
   const services = { proxy, domain, tracing: telemetry.tracing, dials, plane, relayed, overview, gate };
   const servers = makeServers(context, services, revoked);
   const listener = makeListener(context, { server: servers.tunnel, connections, relays, handshakes, enrolments, link });
-  const frontDoor = makeFrontDoor(context, dials, revoked);
+  const frontDoor = makeFrontDoor(context, dials, security, revoked);
   return { link, plane, dials, security, peers, relays, enrolments, connections, listener, frontDoor, servers };
 }
 
@@ -306,10 +306,12 @@ function makeListener(
 function makeFrontDoor(
   { config, tuning, telemetry, journal, tls }: Context,
   dials: Dials,
+  { proofs }: Security,
   revoked: Revoked,
 ): FrontDoorServer {
   const door = new FrontDoor(config.domain, config.frontDoor.anonymous, {
     dials,
+    proofs,
     tracing: telemetry.tracing,
     onAnswer: (request, user, status, reason) => journal.answeredHttp(request, user, status, reason),
   });

@@ -25,13 +25,22 @@ const STATUS: Readonly<Record<Exclude<DialOutcome, 'connected'>, number>> = {
   'timed-out': 504,
 };
 
-/** Said to a client that must come back with a user certificate. No HTTP scheme exists for those, so the name is ours. */
-export const CERTIFICATE_WANTED: Refusal = {
+/** RFC 9110, 11.7.1. A certificate of a user is the third way, for which HTTP has no scheme. */
+const CHALLENGE = { 'Proxy-Authenticate': 'Bearer realm="xylem", Basic realm="xylem", charset="UTF-8"' };
+
+/** Said to a client that must come back as somebody. */
+export const LOGIN_WANTED: Refusal = {
   status: 407,
-  outcome: 'certificate-wanted',
-  reason: 'a user certificate is needed here; connect with TLS and present one (curl: --proxy-cert, --proxy-key)',
-  headers: { 'Proxy-Authenticate': 'Certificate realm="xylem"' },
+  outcome: 'login-wanted',
+  reason:
+    'log in with xylem login, then present the certificate (curl: --proxy-cert, --proxy-key) or the access token as proxy password',
+  headers: CHALLENGE,
 };
+
+/** @param reason One line that holds nothing of the token. */
+export function tokenRefused(reason: string): Refusal {
+  return { status: 407, outcome: 'token-refused', reason, headers: CHALLENGE };
+}
 
 export const ONLY_CONNECT: Refusal = {
   status: 405,

@@ -1,12 +1,13 @@
 import { carry } from '@xylem/carrier';
 import type { Carried } from '@xylem/carrier';
 import { describeIdentity, parseIdentity } from '@xylem/identity';
+import type { UserProofs } from '@xylem/identity';
 import { ATTRIBUTE, SPAN } from '@xylem/telemetry';
 import type { SpanHandle, Tracing } from '@xylem/telemetry';
 import type { Dials } from '../dials/dials.ts';
 import type { DialAnswer, DialOrder, Ending, OpenConnection } from '../dials/types.ts';
-import { ANONYMOUS_PROOF, certificateProof } from '../security/proof.ts';
-import { CERTIFICATE_WANTED, refusalOf, renderConnected } from './answer.ts';
+import { ANONYMOUS_PROOF, certificateProof, tokenProof } from '../security/proof.ts';
+import { LOGIN_WANTED, refusalOf, renderConnected, tokenRefused } from './answer.ts';
 import type { Refusal } from './answer.ts';
 import { answerAndClose } from './server.ts';
 import type { FrontDoorRequest } from './server.ts';
@@ -16,6 +17,8 @@ export type AnonymousPolicy = 'never' | 'loopback' | 'always';
 
 export interface FrontDoorPorts {
   readonly dials: Pick<Dials, 'dial'>;
+  /** Verifies access tokens. */
+  readonly proofs: Pick<UserProofs, 'verify'>;
   readonly tracing: Tracing;
   /** Told the status of every answer to a CONNECT request. */
   readonly onAnswer: (request: FrontDoorRequest, user: string, status: number, reason: string) => void;
@@ -39,7 +42,9 @@ export class FrontDoor {
 
   /** Takes over the request's sockets. */
   async serve(request: FrontDoorRequest): Promise<void> {
-    const admission = this.#admit(request);
+    const admission = await this.#admit(request);
+    // The client went away meanwhile.
+    if (request.socket.destroyed) return;
     if (!admission.ok) return this.#refuse(request, '', admission.refusal);
     const { caller } = admission;
     const { user } = caller;
@@ -58,7 +63,24 @@ export class FrontDoor {
     span.end();
   }
 
-  #admit({ uris, certificates, loopback }: FrontDoorRequest): Admission {
+  /** By the token, by the certificate, or as nobody in particular. Who shows both has to be the same in both. */
+  async #admit(request: FrontDoorRequest): Promise<Admission> {
+    const { login } = request;
+    if (login.kind === 'none') return this.#admitByCertificate(request);
+    const verdict = await this.#ports.proofs.verify({ kind: 'token', token: login.token });
+    if (verdict.kind === 'refused') return { ok: false, refusal: tokenRefused(verdict.detail) };
+    const { user = '', notAfterMs } = verdict;
+    const byCertificate = request.uris.length > 0 ? this.#admitByCertificate(request) : undefined;
+    if (byCertificate?.ok === false) return byCertificate;
+    const names = [login.user ?? user, byCertificate?.caller.user ?? user];
+    if (names.some((name) => name !== user)) {
+      return { ok: false, refusal: tokenRefused(`the access token is that of user ${user}, not of who shows it`) };
+    }
+    if (notAfterMs !== undefined) request.endAfter(notAfterMs);
+    return { ok: true, caller: { user, proof: tokenProof(login.token) } };
+  }
+
+  #admitByCertificate({ uris, certificates, loopback }: FrontDoorRequest): Admission {
     if (uris.length > 0) {
       const identity = parseIdentity(uris, this.#domain);
       if (identity.kind === 'user') {
@@ -73,7 +95,7 @@ export class FrontDoor {
     const anonymous = this.#anonymous === 'always' || (this.#anonymous === 'loopback' && loopback);
     return anonymous
       ? { ok: true, caller: { user: '', proof: ANONYMOUS_PROOF } }
-      : { ok: false, refusal: CERTIFICATE_WANTED };
+      : { ok: false, refusal: LOGIN_WANTED };
   }
 
   #startSpan({ authority }: FrontDoorRequest, user: string): SpanHandle {
