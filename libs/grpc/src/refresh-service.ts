@@ -9,7 +9,7 @@ import type { MethodBinding } from './handlers.ts';
 import { LIFETIME } from './session-life.ts';
 import { SessionPeer } from './session-peer.ts';
 
-/** A proof costs its receiver half a millisecond. */
+/** A proof costs its receiver some tenths of a millisecond, and some milliseconds when its certificate is a new one. */
 const BURST = 8;
 
 interface Allowance {

@@ -67,6 +67,12 @@ export class SessionPeer implements StreamPeer {
     return certificates;
   }
 
+  /** Whether this is the certificate that the peer showed last. DER. */
+  shows(endEntity: Uint8Array): boolean {
+    const [known] = this.certificates;
+    return known !== undefined && Buffer.compare(known, endEntity) === 0;
+  }
+
   get ending(): SessionEnding | undefined {
     return this.#ending;
   }
