@@ -1,6 +1,7 @@
 import { openAudit } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
 import { defaultLeafConfig } from '@xylem/discovery';
+import type { LifetimeOptions } from '@xylem/grpc';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
 import { StatementVerifier } from '@xylem/identity';
 import type { Credentials } from '@xylem/identity';
@@ -29,6 +30,8 @@ export interface AgentOverrides {
   /** Times of discovery. */
   readonly discovery?: Partial<Omit<LeafConfig, 'leaf' | 'agent' | 'steering'>>;
   readonly resolve?: Resolver;
+  /** Of tunnels, beyond the certificates they were made with. */
+  readonly lifetime?: LifetimeOptions;
 }
 
 export interface RunningAgent extends RunningService {
@@ -110,6 +113,7 @@ function makeAgent(
       instance,
       gossip: new GossipAdmission(verifier),
       random: overrides.random ?? { next: () => Math.random() },
+      lifetime: overrides.lifetime ?? {},
       trustChanged: (generation) => tls.trustChanged(generation),
       carrying: {
         leaf,

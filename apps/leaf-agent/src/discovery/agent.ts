@@ -10,7 +10,7 @@ import type {
   TunnelId,
 } from '@xylem/discovery';
 import type { AuditLog } from '@xylem/audit';
-import type { TlsSource } from '@xylem/grpc';
+import type { LifetimeOptions, TlsSource } from '@xylem/grpc';
 import { ATTRIBUTE, EVENT, METRIC, SPAN } from '@xylem/telemetry';
 import type { Telemetry } from '@xylem/telemetry';
 import type { tunnel as wire } from '@xylem/wire';
@@ -32,6 +32,7 @@ export interface AgentPorts {
   readonly root: string;
   readonly domain: string;
   readonly tls: TlsSource;
+  readonly lifetime: LifetimeOptions;
   readonly telemetry: Telemetry;
   readonly audit: Pick<AuditLog, 'record'>;
   readonly random: Random;
@@ -154,6 +155,7 @@ export class DiscoveryAgent {
       root: this.#ports.root,
       domain: this.#ports.domain,
       tls: this.#ports.tls,
+      lifetime: this.#ports.lifetime,
       hello: this.#hello(id, target, replaces, span.traceparent),
       timeoutMs: Math.max(1, deadline - started),
       signal: giveUp.signal,

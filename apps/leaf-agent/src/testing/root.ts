@@ -68,8 +68,8 @@ export class Mailbox<T> {
   }
 }
 
-export async function startScriptedRoot(authority: Authority, proxy = 'p1'): Promise<ScriptedRoot> {
-  const issued = await authority.issue({ kind: 'proxy', proxy }, 3_600_000);
+export async function startScriptedRoot(authority: Authority, proxy = 'p1', ttlMs = 3_600_000): Promise<ScriptedRoot> {
+  const issued = await authority.issue({ kind: 'proxy', proxy }, ttlMs);
   const registry = await SigningRegistry.of(authority);
   const attached = new Mailbox<ScriptedTunnel>();
   const carried = new Mailbox<{ connection: string; frames: FramePort }>();

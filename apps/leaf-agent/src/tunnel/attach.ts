@@ -1,6 +1,6 @@
 import type { DialFailure, Incarnation, ProxyId } from '@xylem/discovery';
 import { ChannelError, createChannel } from '@xylem/grpc';
-import type { GrpcChannel, MessageStream, TlsSource } from '@xylem/grpc';
+import type { GrpcChannel, LifetimeOptions, MessageStream, TlsSource } from '@xylem/grpc';
 import { parseIdentity } from '@xylem/identity';
 import { carry, TunnelService } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
@@ -32,6 +32,7 @@ export interface AttachOptions {
   readonly root: string;
   readonly domain: string;
   readonly tls: TlsSource;
+  readonly lifetime: LifetimeOptions;
   readonly hello: tunnel.AgentHello;
   /** For everything up to the welcome. */
   readonly timeoutMs: number;
@@ -54,6 +55,7 @@ export async function attach(options: AttachOptions): Promise<AttachResult> {
   const channel = createChannel({
     address: options.root,
     tls: options.tls,
+    lifetime: options.lifetime,
     // A name server that is silent must not take the threads that files and keys need.
     resolve: systemResolver,
     serverName: wantedProxy === '' ? options.domain : `${wantedProxy}.${options.domain}`,
