@@ -6,14 +6,18 @@ import {
   EnrolmentError,
   joinByToken,
   joinTokenText,
+  makePrivateKey,
   readIdentityFolder,
   renewIdentity,
+  requestFor,
   verifyChain,
   derOfPem,
   writeKeyFile,
 } from '@xylem/identity';
+import { startEtcd } from '@xylem/testkit';
 import { AdminService } from '@xylem/wire';
 import { DOMAIN, addressesOf, adminChannel, enrol, makeToken } from './testing/enrolment.ts';
+import { codeOf, post, sendRaw } from './testing/raw-enrolment.ts';
 import { STORES, authorityRegistry, folder, makeWorld, sameStore } from './testing/world.ts';
 
 const DEADLINE_MS = 5_000;
@@ -178,3 +182,24 @@ it('shows a chain that verifies against what it gives out', async (t) => {
   const identity = verifyChain(derOfPem(material.cert), material.ca, Date.now(), { domain: DOMAIN, eku: 'client' });
   assert.deepEqual(identity, { kind: 'user', user: 'admin@r1' });
 });
+
+it(
+  'answers 503 while the store does not answer, and grants the same join when it is back',
+  { timeout: 60_000 },
+  async (t) => {
+    const etcd = await startEtcd();
+    t.after(() => etcd.dispose());
+    const registry = await authorityRegistry(t, 'r1', { kind: 'etcd', endpoints: [etcd.endpoint] });
+    const token = await makeToken(registry);
+    const { request } = await requestFor(await makePrivateKey());
+    const body = JSON.stringify({ secret: token.secret.reveal(), role: 'agent', name: 'a1', request });
+    etcd.stop();
+    const began = performance.now();
+    const refused = await sendRaw(registry, post('/v1/join', body));
+    assert.deepEqual([refused.status, codeOf(refused)], [503, 'unavailable']);
+    assert.match(refused.head, /^retry-after: 2\r?$/im);
+    assert.ok(performance.now() - began < 6_000);
+    etcd.resume();
+    assert.equal((await sendRaw(registry, post('/v1/join', body))).status, 200);
+  },
+);

@@ -85,7 +85,7 @@ export function decideJoin(
   if (good.used !== undefined && (good.used.key !== ask.key || good.used.identity !== name)) return tokenRefused();
   if (name === undefined || identity === undefined) {
     const detail = 'the token is for another role, leaf cluster or name';
-    return refused('token-mismatch', detail, 'check what it was made for: xylem tokens list');
+    return refused('token-mismatch', detail, 'check what it was made for: xylem tokens ls');
   }
   if (!sourceAllowed) return refused('token-mismatch', 'the token may not be used from this address', '');
   if (ask.role === 'proxy' && RESERVED_PROXIES.has(ask.name)) {

@@ -9,6 +9,7 @@ import { Enrolments } from './enrolments.ts';
 import { Intermediates } from './intermediates.ts';
 import { Keyring } from './keyring.ts';
 import { OwnIdentity } from './own-identity.ts';
+import { forgetLongGone } from './sweep.ts';
 import { Tokens } from './tokens.ts';
 import { StoreDownError } from './store.ts';
 import type { AuthorityStore } from './store.ts';
@@ -48,6 +49,7 @@ const STORE_WAIT_MS = 60_000;
 const STORE_RETRY_MS = 500;
 const TEND_MAX_MS = 60_000;
 const TEND_RETRY_MS = 5_000;
+const SWEEP_INTERVAL_MS = 6 * 60 * 60_000;
 
 /** The certificate authority of one registry replica: keys, own certificates, and what they give out. */
 export class AuthorityPlane {
@@ -63,6 +65,7 @@ export class AuthorityPlane {
   #timer: NodeJS.Timeout | undefined;
   #tending: Promise<void> = Promise.resolve();
   #trustText = '';
+  #sweepAt = 0;
   #closed = false;
 
   private constructor(options: PlaneOptions, keyring: Keyring, own: OwnIdentity) {
@@ -199,11 +202,19 @@ export class AuthorityPlane {
       }
       await this.#own.record(this.store);
       await this.intermediates.record();
+      await this.#sweep();
     } catch (error) {
       nextMs = Math.min(nextMs, TEND_RETRY_MS);
       this.#failed(error);
     }
     if (!this.#closed) this.#timer = setTimeout(() => this.#tend(false), nextMs);
+  }
+
+  async #sweep(): Promise<void> {
+    const now = performance.now();
+    if (now < this.#sweepAt) return;
+    await forgetLongGone(this.store, Date.now());
+    this.#sweepAt = now + SWEEP_INTERVAL_MS;
   }
 
   #failed(error: unknown): void {

@@ -64,7 +64,7 @@ export class Rotation {
     });
     const put = { type: 'put' as const, key: TRUST_KEY, value: encodeRecord(next), lease: 0n };
     if (!(await store.commit({ compares: [unchanged(read)], steps: [put] }))) {
-      throw new AuthorityError('unavailable', 'somebody else has just made a step', 'look again: xylem authority show');
+      throw new AuthorityError('unavailable', 'somebody else has just made a step', 'look again: xylem ca status');
     }
     return { trust: next, behind: await this.#behind(next, 'forward') };
   }

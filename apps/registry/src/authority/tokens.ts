@@ -89,7 +89,7 @@ export class Tokens {
   /** False when there is none with this fingerprint that could still be used. */
   async remove(fingerprint: string, actor: string): Promise<boolean> {
     if (!FINGERPRINT.test(fingerprint)) {
-      throw new AuthorityError('invalid', 'that is no fingerprint of a token: 8 hex digits', 'see: xylem tokens list');
+      throw new AuthorityError('invalid', 'that is no fingerprint of a token: 8 hex digits', 'see: xylem tokens ls');
     }
     const { store, audit } = this.#parts;
     const found = (await store.list(TOKENS_PREFIX, decodeToken)).filter(

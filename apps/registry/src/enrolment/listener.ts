@@ -14,9 +14,12 @@ import { shownCertificate } from './shown.ts';
 const MAX_BODY_BYTES = 8 * 1024;
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_HEADERS = 32;
-/** From the accept to the last byte of the request, and then to the answer. */
+/** From the accept to the last byte of the request, and then to the answer. A client waits 6 s for it. */
 const REQUEST_MS = 5_000;
-const ANSWER_MS = 10_000;
+const ANSWER_MS = 5_000;
+/** What the socket lives beyond both, for the answer to be read. */
+const GRACE_MS = 1_000;
+const RETRY_AFTER_S = 2;
 /** Open connections in all, and of one address that is no root proxy's. */
 const MAX_CONNECTIONS = 1_024;
 const MAX_CONNECTIONS_PER_ADDRESS = 64;
@@ -122,7 +125,7 @@ class Listener implements EnrolmentListener {
     if (open > MAX_CONNECTIONS_PER_ADDRESS && !this.#options.isRelay(address)) return void socket.destroy();
     this.#open.set(address, open);
     this.#sockets.add(socket);
-    const deadline = setTimeout(() => socket.destroy(), REQUEST_MS + ANSWER_MS);
+    const deadline = setTimeout(() => socket.destroy(), REQUEST_MS + ANSWER_MS + GRACE_MS);
     socket.once('close', () => {
       clearTimeout(deadline);
       this.#sockets.delete(socket);
@@ -162,7 +165,7 @@ class Listener implements EnrolmentListener {
     if (!(socket instanceof TLSSocket)) throw new Error('a request came without TLS');
     const body = route.method === 'POST' ? await readJson(request) : undefined;
     const shown = (): ShownCertificate => shownCertificate(socket, this.#options.domain);
-    return route.handle({ address, body, socket, shown });
+    return inTime(route.handle({ address, body, socket, shown }));
   }
 
   #hidden(where: string, cause: unknown): EnrolmentProblem {
@@ -196,6 +199,19 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
     throw new EnrolmentProblem(400, 'invalid', 'the body is not JSON', '');
   } finally {
     clearTimeout(late);
+  }
+}
+
+/** What comes too late is done all the same: who asks again with the same key gets the answer. */
+async function inTime<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const problem = new EnrolmentProblem(503, 'unavailable', 'the store is slow to answer', 'try again', RETRY_AFTER_S);
+  const timer = setTimeout(() => late.reject(problem), ANSWER_MS);
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(timer);
+    answer.catch(() => undefined);
   }
 }
 
