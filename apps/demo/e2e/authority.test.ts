@@ -3,7 +3,7 @@
  * the root, and what happens to somebody whose renewal does not come through. Figures are printed as diagnostics.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { cpSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { EVENT } from '@xylem/telemetry';
@@ -35,19 +35,25 @@ async function joinedBerlin(
   readonly close: () => Promise<void>;
 }> {
   const deployment = await JoinedDeployment.create({ certificateTtlMs });
-  await deployment.startRegistry();
-  const proxies = [await deployment.startProxy('p1'), await deployment.startProxy('p2')];
-  const balancer = await startHaproxy({ mode: 'roundrobin', domain: DOMAIN, servers: serversOf(proxies) });
-  await joinBerlin(deployment, balancer.address, await deployment.token('--leaf', 'berlin'));
-  await deployment.startAgent('berlin', 'a1', balancer.address, changes);
-  const claimed = (): true | undefined =>
-    deployment.recorder.events(EVENT.claimRecorded, 'berlin/a1').length >= proxies.length || undefined;
-  await deployment.recorder.until('both root proxies claimed', claimed, DEADLINE_MS);
+  const closers = [() => deployment.close()];
   const close = async (): Promise<void> => {
-    await deployment.close();
-    await balancer.dispose();
+    for (const each of closers) await each();
   };
-  return { deployment, root: balancer.address, proxies, close };
+  try {
+    await deployment.startRegistry();
+    const proxies = [await deployment.startProxy('p1'), await deployment.startProxy('p2')];
+    const balancer = await startHaproxy({ mode: 'roundrobin', domain: DOMAIN, servers: serversOf(proxies) });
+    closers.push(() => balancer.dispose());
+    await joinBerlin(deployment, balancer.address, await deployment.token('--leaf', 'berlin'));
+    await deployment.startAgent('berlin', 'a1', balancer.address, changes);
+    const claimed = (): true | undefined =>
+      deployment.recorder.events(EVENT.claimRecorded, 'berlin/a1').length >= proxies.length || undefined;
+    await deployment.recorder.until('both root proxies claimed', claimed, DEADLINE_MS);
+    return { deployment, root: balancer.address, proxies, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 async function joinBerlin(deployment: JoinedDeployment, root: string, token: string): Promise<void> {
@@ -61,6 +67,7 @@ async function joinBerlin(deployment: JoinedDeployment, root: string, token: str
 const GRACE_MS = 30_000;
 /** Certificates end at whole seconds, and last words take one. */
 const CLOSE_TOLERANCE_MS = 3_000;
+const STOP_DEADLINE_MS = 4_000;
 /** Nobody listens there. */
 const NOBODY = '127.0.0.1:1';
 
@@ -138,6 +145,47 @@ describe('certificates of ten seconds', { timeout: 240_000 }, () => {
       const rejoined = performance.now();
       await joinBerlin(deployment, root, await deployment.token('--leaf', 'berlin'));
       await logged(EVENT.claimGranted, rejoined);
+    } finally {
+      await close();
+    }
+  });
+});
+
+describe('a copied key', { timeout: 120_000 }, () => {
+  test('locks its identity when it renews, cuts both holders off, and joining again heals', async (context) => {
+    const { deployment, root, close } = await joinedBerlin(10_000);
+    try {
+      const { recorder } = deployment;
+      const [own, stolen] = [deployment.agentFolder('berlin', 'a1'), deployment.agentFolder('berlin', 'thief')];
+      cpSync(own, stolen, { recursive: true, verbatimSymlinks: true });
+      const renewed = (): true | undefined => renewals(deployment, 'berlin/a1') > 0 || undefined;
+      await recorder.until('the owner renews', renewed, DEADLINE_MS);
+      const started = performance.now();
+      const thief = await deployment.startAgent('berlin', 'a1', root, { name: 'thief', directory: stolen });
+      const refusal = (who: string): Promise<RecordedLine> => {
+        const found = () => recorder.events(EVENT.identityRenewalRefused, who)[0];
+        return recorder.until(`${who} is refused`, found, DEADLINE_MS);
+      };
+      const { at, fields } = await refusal('thief');
+      assert.match(String(fields['detail']), /copied.*xylem identities unlock/);
+      await thief.stop(STOP_DEADLINE_MS);
+      const cut = () => recorder.events(EVENT.tunnelClosed, 'berlin/a1')[1];
+      const last = await recorder.until('the owner loses both tunnels', cut, DEADLINE_MS);
+      context.diagnostic(
+        `the copy was refused ${(at - started).toFixed(0)} ms after it came, the owner cut after ${(last.at - started).toFixed(0)} ms`,
+      );
+      assert.ok(last.at - at < 5_000);
+      assert.match((await deployment.administer('identities', 'ls')).out, /^leaf\/berlin\/agent\/a1 +locked /m);
+
+      const token = await deployment.token('--leaf', 'berlin', '--name', 'a1');
+      const flags = ['--token-file', '-', '--root', root, '--agent', 'a1', '--identity-dir', own];
+      const locked = await deployment.xylem(['agent', 'join', ...flags], token);
+      assert.deepEqual([locked.status, locked.out], [77, '']);
+      await deployment.administer('identities', 'unlock', 'leaf/berlin/agent/a1');
+      const healed = performance.now();
+      await joinBerlin(deployment, root, token);
+      const granted = () => recorder.events(EVENT.claimGranted, 'berlin/a1', healed)[0];
+      await recorder.until('the owner is back', granted, DEADLINE_MS);
     } finally {
       await close();
     }

@@ -31,6 +31,10 @@ export interface AgentChanges {
   readonly nodes?: readonly { readonly name: string; readonly port: number; readonly address: string }[];
   /** Where it renews, when not at its root. */
   readonly enrol?: readonly string[];
+  /** Of the process, when another has the agent's own already. */
+  readonly name?: string;
+  /** Of the identity, when not `agentFolder`. */
+  readonly directory?: string;
 }
 
 /** What a command printed, and its exit status. */
@@ -145,13 +149,13 @@ export class JoinedDeployment {
 
   /** Starts an agent with the identity in its folder, see `agentFolder`; does not wait for anything. */
   async startAgent(leaf: string, agent: string, root: string, changes: AgentChanges = {}): Promise<Service> {
-    const { nodes = [], enrol } = changes;
+    const { nodes = [], enrol, name = `${leaf}/${agent}`, directory = this.agentFolder(leaf, agent) } = changes;
     const echo = { name: 'echo', port: ECHO_PORT, address: this.echoAddress };
-    return this.#start(`${leaf}/${agent}`, 'leaf-agent', {
+    return this.#start(name, 'leaf-agent', {
       leaf,
       agent,
       root,
-      identity: { dir: this.agentFolder(leaf, agent), ...(enrol === undefined ? {} : { enrol }) },
+      identity: { dir: directory, ...(enrol === undefined ? {} : { enrol }) },
       nodes: [echo, ...nodes].map(({ name, port, address }) => ({ name, ports: [{ port, address }] })),
       ops: { listen: await this.#free() },
     });
