@@ -251,7 +251,8 @@ export class Journal implements PlaneObserver, DialObserver {
     if (cause === 'unreachable' || cause === 'relay-limit')
       this.#metrics.counter(METRIC.relays, { result: cause }).add();
     else this.#handshakeRefused('tunnel', cause);
-    const log = cause === 'gone' ? 'debug' : 'warn';
+    // Thousands a second when a herd comes: the metric tells of those.
+    const log = cause === 'gone' || cause === 'busy' ? 'debug' : 'warn';
     this.#telemetry.log[log](EVENT.handshakeFailed, { source, cause, detail });
   }
 
