@@ -124,7 +124,7 @@ export function assemble(
   const registered = (): void => {
     if (!plane.status().draining) for (const server of Object.values(servers)) server.setServing(true);
   };
-  const link: Link = makeLink(context, { plane, dials, peers, security, registered }, () => link);
+  const link: Link = makeLink(context, { plane, dials, peers, security, revoked, registered }, () => link);
   const connections = makeConnections(context);
   const relays = makeRelays(context, peers);
   const enrolments = new Enrolments({
@@ -200,11 +200,15 @@ function makePlane(
 
 function makeLink(
   context: Context,
-  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & { readonly security: Security; readonly registered: () => void },
+  parts: Pick<Parts, 'plane' | 'dials' | 'peers'> & {
+    readonly security: Security;
+    readonly revoked: Revoked;
+    readonly registered: () => void;
+  },
   self: () => Link,
 ): Link {
   const { proxy, config, journal, tls, random, enrolment } = context;
-  const { plane, dials, peers, security, registered } = parts;
+  const { plane, dials, peers, security, revoked, registered } = parts;
   const { domain, registries, generation } = config;
   const instanceNonce = randomBytes(16).toString('hex') as InstanceNonce;
   return new Link(
@@ -236,6 +240,7 @@ function makeLink(
         plane.claimAnswered(answer);
       },
       enrolmentTold: (registry, port) => enrolment.welcomed(registry, port),
+      refusal: (registry) => (revoked.isRevoked(registry) ? 'its certificate was revoked' : undefined),
       securityChanged: (told) => {
         security.update(told);
         plane.trustChanged(told.trustGeneration);

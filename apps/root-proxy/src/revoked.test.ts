@@ -137,3 +137,13 @@ test('a revoked root proxy is cut off by its peers, in both directions', async (
     'p1 does not come back to p2',
   );
 });
+
+test('a revoked registry is believed no more, and serves no session', async () => {
+  await eventually('p1 is registered', () => p1.status().registry.state === 'connected');
+  await admin.revoke('registry/r1');
+  const ended = await eventually('the session is over', () =>
+    p1.log.find(({ event, detail }) => event === 'session.closed' && String(detail).includes('revoked')),
+  );
+  assert.match(String(ended['detail']), /its certificate was revoked/);
+  assert.notEqual(p1.status().registry.state, 'connected');
+});

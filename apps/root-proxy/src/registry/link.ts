@@ -15,7 +15,7 @@ import type {
 } from '@xylem/discovery';
 import { status as Status } from '@grpc/grpc-js';
 import { StatusError } from '@xylem/grpc';
-import type { TlsSource } from '@xylem/grpc';
+import type { StreamPeer, TlsSource } from '@xylem/grpc';
 import { RegistryService } from '@xylem/wire';
 import type { registry as wire } from '@xylem/wire';
 import { unreachable } from '../assert.ts';
@@ -54,6 +54,8 @@ export interface LinkListener {
   /** Members or claims changed. `leaves`: only claims of these did; undefined: anything may have. */
   viewChanged(view: RegistryView, leaves: ReadonlySet<LeafId> | undefined): void;
   claimAnswered(answer: ClaimAnswer): void;
+  /** Why the registry with this certificate is not to be believed; undefined when it is. */
+  refusal(registry: StreamPeer): string | undefined;
   /** Policy, revocations, trust. */
   securityChanged(security: wire.Security): void;
   /** Where the registry of the session enrols: this port of its host; 0 for nowhere. */
@@ -183,6 +185,7 @@ export class Link {
     const hello = this.#hello(incarnation, lease);
     const io = new RegistrySession(registry, domain, tls, hello, {
       message: (message) => this.#received(session, message),
+      refusal: (peer) => this.#listener.refusal(peer),
       ended: (detail) => {
         this.#listener.sessionFailed(registry, detail);
         this.#driver.feed({ type: 'sessionEnded', session, detail });
@@ -211,7 +214,10 @@ export class Link {
   #received(session: number, message: wire.SessionResponse): void {
     const read = readMessage(message, session);
     if (read.kind === 'claim') return this.#listener.claimAnswered(read.answer);
-    if (read.kind === 'security') return this.#listener.securityChanged(read.security);
+    if (read.kind === 'security') {
+      this.#listener.securityChanged(read.security);
+      return this.#session?.io.recheck();
+    }
     if (read.kind === 'unknown') return;
     const { event } = read;
     this.#heardAt = now();

@@ -1,11 +1,13 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { createChannel } from '@xylem/grpc';
-import type { GrpcChannel, MessageStream, TlsSource } from '@xylem/grpc';
+import type { GrpcChannel, MessageStream, StreamPeer, TlsSource } from '@xylem/grpc';
 import { RegistryService } from '@xylem/wire';
 import type { registry as wire } from '@xylem/wire';
 
 export interface SessionListener {
   message(message: wire.SessionResponse): void;
+  /** Why the registry with this certificate is not to be believed; undefined when it is. */
+  refusal(registry: StreamPeer): string | undefined;
   /** Exactly once, the last call. */
   ended(detail: string): void;
 }
@@ -49,6 +51,13 @@ export class RegistrySession {
     return this.#channel.unary(method, request, deadlineMs);
   }
 
+  /** Ends the session when its registry is to be believed no more. */
+  recheck(): void {
+    const { peer } = this.#channel;
+    const refusal = peer && this.#listener.refusal(peer);
+    if (refusal !== undefined) this.#ended(refusal);
+  }
+
   /** Ends in order; nothing is told of it. */
   close(): void {
     if (this.#over) return;
@@ -63,6 +72,7 @@ export class RegistrySession {
     } catch (error) {
       return this.#ended(error instanceof Error ? error.message : String(error));
     }
+    this.recheck();
     if (this.#over) return;
     const stream: MessageStream<wire.SessionRequest, wire.SessionResponse> = this.#channel.stream(
       RegistryService.session,
