@@ -167,6 +167,36 @@ test('sessions, requests and claims of one leaf cluster are bounded', () => {
   assert.equal(first.closed, undefined);
 });
 
+test('a root proxy that has seen the very revision that its seat now gets proves that the store was restored', () => {
+  for (const [ahead, restored] of [
+    [0n, false],
+    [1n, true],
+  ] as const) {
+    const bench = new Bench();
+    const newestStamp = { epoch: 1n, revision: bench.store.revision + ahead };
+    const session = bench.open('p1');
+    session.say({
+      type: 'hello',
+      minVersion: 1,
+      maxVersion: 1,
+      proxy: 'p1',
+      instanceNonce: 'one',
+      peerAddress: 'h:1',
+      tunnelAddress: 'h:2',
+      generation: 0,
+      software: 'test',
+      incarnation: 0n,
+      newestStamp,
+    });
+    bench.pass(5_000);
+    assert.equal(
+      bench.reports.some(({ type }) => type === 'storeRestored'),
+      restored,
+    );
+    assert.equal(bench.core.status().stamp?.epoch, restored ? 2n : 1n);
+  }
+});
+
 test('operations beyond the bound wait in line', () => {
   const bench = new Bench({ maxOperations: 4 });
   const session = bench.attach('p1');

@@ -55,7 +55,9 @@ export class SeatTaking {
         if (result.succeeded) state.seat = { modRevision: header.revision };
         else this.seen(session, state, found(result, 0));
         const epoch = decodeEpoch(found(result, 2)?.value ?? '') ?? 0n;
-        return this.#believes(state, epoch, header.revision) && result.succeeded;
+        // The seat's own revision is none that was there before.
+        const reached = result.succeeded ? header.revision - 1n : header.revision;
+        return this.#believes(state, epoch, reached) && result.succeeded;
       },
     });
   }
