@@ -46,6 +46,8 @@ export interface ProxyStatus {
   readonly peers: readonly string[];
   /** Connections that are relayed to peers. */
   readonly relays: number;
+  /** 0 when none was ever set, undefined before the first word of a registry. */
+  readonly policyVersion: number | undefined;
 }
 
 /**
@@ -123,20 +125,22 @@ async function open(parts: Parts, config: ProxyConfig, telemetry: Telemetry): Pr
   return { ops, ports: { tunnel, peer, access, frontDoor, ops: ops.port } };
 }
 
-/** A proxy that no registry ever knew cannot be found by agents; one that lost its registries serves on. */
-function notReady({ link, plane }: Parts): string[] {
+/** A proxy that no registry ever knew cannot be found by agents, and denies every dial; one that lost its registries serves on. */
+function notReady({ link, plane, security }: Parts): string[] {
   const { incarnation, problem } = link.status();
   if (plane.status().draining) return ['draining'];
-  return incarnation > 0n ? [] : [problem ?? 'no registry has registered this root proxy yet'];
+  if (incarnation === 0n) return [problem ?? 'no registry has registered this root proxy yet'];
+  return security.gate.version === undefined ? ['no registry has told the policy yet'] : [];
 }
 
-function statusOf({ link, plane, dials, peers, relays }: Parts): ProxyStatus {
+function statusOf({ link, plane, dials, security, peers, relays }: Parts): ProxyStatus {
   return {
     root: plane.status(),
     registry: link.status(),
     dials: dials.status(),
     peers: peers.names(),
     relays: relays.size,
+    policyVersion: security.gate.version,
   };
 }
 

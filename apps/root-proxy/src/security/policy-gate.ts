@@ -11,6 +11,8 @@ export interface AskedDial {
   readonly port: number;
 }
 
+type PolicyPart = Pick<wire.Security, 'revision' | 'policyVersion' | 'policy' | 'groups'>;
+
 const NOTHING: Policy = { groups: new Map(), admins: [], rules: [], cutOpenConnections: true };
 const UNKNOWN =
   'this root proxy has not heard from a registry yet, so it allows nothing; try again soon or another one';
@@ -26,11 +28,17 @@ export class PolicyGate {
   /** Of the newest message; they may come over another session. */
   #revision = -1n;
   #text = '';
+  #version: number | undefined;
   readonly #onProblem: (detail: string) => void;
 
   /** @param onProblem Told when the policy cannot be read. */
   constructor(onProblem: (detail: string) => void) {
     this.#onProblem = onProblem;
+  }
+
+  /** Of the policy in force here; 0 when none was ever set, undefined before the first word of a registry. */
+  get version(): number | undefined {
+    return this.#version;
   }
 
   /** Whether connections that a new policy would deny are to be cut. */
@@ -39,9 +47,10 @@ export class PolicyGate {
   }
 
   /** True when somebody may dial more or less than before, or might. */
-  update({ revision, policy, groups }: Pick<wire.Security, 'revision' | 'policy' | 'groups'>): boolean {
+  update({ revision, policyVersion, policy, groups }: PolicyPart): boolean {
     if (revision < this.#revision) return false;
     this.#revision = revision;
+    this.#version = Number(policyVersion);
     const text = JSON.stringify([policy, groups]);
     if (text === this.#text) return false;
     this.#text = text;

@@ -4,6 +4,7 @@ import type { GrpcChannel, MessageStream } from '@xylem/grpc';
 import { RawFrameMethods, TunnelService } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
 import { DOMAIN } from './credentials.ts';
+import { eventually } from './world.ts';
 import type { World, WorldProxy } from './world.ts';
 
 type Answer = NonNullable<tunnel.AttachResponse['kind']>;
@@ -41,6 +42,7 @@ export class ScriptedAgent {
     };
     scripted.say({ $case: 'hello', value: hello });
     await scripted.hears('claimGranted');
+    await eventually('the policy is known', () => (proxy.status().policyVersion ?? 0) > 0);
     return scripted;
   }
 

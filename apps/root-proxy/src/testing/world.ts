@@ -213,8 +213,9 @@ export async function eventually<T>(what: string, look: () => T | undefined | fa
   }
 }
 
-/** Whether this proxy has a recorded claim of the agent. */
+/** Whether this proxy has a recorded claim of the agent, and the policy to serve dials by. */
 export function claimedBy(proxy: RunningProxy, agent: string): boolean {
+  if ((proxy.status().policyVersion ?? 0) === 0) return false;
   return proxy.status().root.tunnels.some((tunnel) => tunnel.agent === agent && tunnel.state === 'claimed');
 }
 
