@@ -33,7 +33,7 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
 }
 
 /** A header block of literals without indexing and without Huffman coding (RFC 7541 6.2.2). */
-export function literals(headers: Readonly<Record<string, string>>): Buffer {
+function literals(headers: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(
     Object.entries(headers).flatMap(([name, value]) => [Buffer.from([0x00]), text(name), text(value)]),
   );
