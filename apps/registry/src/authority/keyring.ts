@@ -88,7 +88,11 @@ export class Keyring {
     const isDue = nowMs > (notBeforeMs + notAfterMs) / 2;
     if (root === activeRoot(this.#trust).fingerprint && !isDue) return false;
     const path = join(this.#directory, INTERMEDIATE_FILE);
-    await this.#use(await newIntermediate(path, this.#trust, this.roots, this.#askHolder));
+    const made = await newIntermediate(path, this.#trust, this.roots, this.#askHolder);
+    await this.#use(made);
+    if (made.root !== activeRoot(this.#trust).fingerprint) {
+      throw new Error('the registry that was asked does not sign with the active root yet');
+    }
     return true;
   }
 

@@ -146,10 +146,12 @@ export class AuthorityPlane {
     return () => void this.#listeners.delete(entry);
   }
 
-  /** Idempotent. */
+  /** Closes the records with it. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    // What is under way would wait for a store that may be gone, too.
+    this.store.close();
     await this.#tending;
   }
 
