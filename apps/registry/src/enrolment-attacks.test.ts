@@ -233,6 +233,7 @@ for (const kind of STORES) {
     const states = new Map(identities.map(({ identity, state }) => [identity, state]));
     assert.equal(states.get(stored.facts.identity), 'locked');
     assert.match(readFileSync(file, 'utf8'), /"identity\.locked".*leaf\/berlin\/agent\/a1/);
+    assert.ok(registry.lines.some((line) => line.includes('"error"') && line.includes('identity.locked')));
   });
 }
 

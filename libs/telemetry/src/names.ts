@@ -134,6 +134,7 @@ export const METRIC = {
   registryConnected: metric('gauge', 'xylem.registry.connected', '1 while this proxy has a registry session.'),
   members: metric('gauge', 'xylem.members', 'Members in the newest view.'),
   viewRevision: metric('gauge', 'xylem.view_revision', 'etcd revision of the newest view.'),
+  clonedIdentities: metric('counter', 'xylem.identities.cloned', 'Identities locked because a copied key was noticed.'),
   enrolments: metric('counter', 'xylem.enrolments', 'Requests to the enrolment listener by path and answer.', [
     'path',
     'code',
@@ -234,6 +235,7 @@ export const EVENT = {
   requestRejected: 'request.rejected',
   // Registry and store.
   enrolmentRefused: 'enrolment.refused',
+  identityLocked: 'identity.locked',
   authorityRenewed: 'authority.renewed',
   authorityTrustChanged: 'authority.trust_changed',
   authorityFailed: 'authority.failed',

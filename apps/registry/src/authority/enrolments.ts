@@ -59,6 +59,8 @@ export interface EnrolmentParts {
   readonly userTtlMs: number;
   /** Wall clock. */
   readonly now: () => number;
+  /** An identity was locked, because its key was copied. */
+  readonly onClone: (identity: string, address: string) => void;
 }
 
 /** How often a decision is made again because somebody else changed what it was made on. */
@@ -194,11 +196,12 @@ export class Enrolments {
   }
 
   async #lockClone(identity: Read<IdentityRecord>, address: string): Promise<undefined> {
-    const { store, audit, certificateTtlMs, now } = this.#parts;
+    const { store, audit, certificateTtlMs, now, onClone } = this.#parts;
     if (!(await store.commit(clonePlan(identity, now(), certificateTtlMs)))) return undefined;
     const name = identity.record?.identity ?? '';
     const details = { address, generation: identity.record?.generation ?? 0 };
     audit.record({ kind: 'identity.locked', actor: name, subject: name, outcome: 'done', details });
+    onClone(name, address);
     // The next round finds the lock and refuses with it.
     return undefined;
   }

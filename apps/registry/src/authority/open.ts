@@ -11,6 +11,8 @@ import { AuthorityPlane } from './plane.ts';
 import type { PlaneNews, PlaneOptions, RootHolder } from './plane.ts';
 
 const MS_PER_SECOND = 1_000;
+const CLONE_REMEDY =
+  'its key was copied; find out where, then: xylem identities unlock, and join again with a new token';
 
 /** The certificate authority that the configuration asks for; see AuthorityPlane.open. */
 export async function openPlane(
@@ -56,7 +58,7 @@ function holderOf({ domain, id, identity }: RegistrySettings, telemetry: Telemet
   };
 }
 
-function logNews({ log }: Telemetry, news: PlaneNews): void {
+function logNews({ log, metrics }: Telemetry, news: PlaneNews): void {
   switch (news.kind) {
     case 'store-awaited':
       return log.error(EVENT.storeUnreachable, { detail: news.detail, remedy: 'start the store' });
@@ -64,6 +66,9 @@ function logNews({ log }: Telemetry, news: PlaneNews): void {
       return log.info(EVENT.authorityRenewed, { notAfter: new Date(news.notAfterMs).toISOString() });
     case 'trust-changed':
       return log.info(EVENT.authorityTrustChanged, { phase: news.phase, generation: news.generation });
+    case 'cloned':
+      metrics.counter(METRIC.clonedIdentities).add();
+      return log.error(EVENT.identityLocked, { identity: news.identity, address: news.address, remedy: CLONE_REMEDY });
     case 'tending-failed':
       return log.warn(EVENT.authorityFailed, { detail: news.detail });
   }

@@ -42,6 +42,7 @@ export type PlaneNews =
   | { readonly kind: 'store-awaited'; readonly detail: string }
   | { readonly kind: 'renewed'; readonly notAfterMs: number }
   | { readonly kind: 'trust-changed'; readonly phase: string; readonly generation: number }
+  | { readonly kind: 'cloned'; readonly identity: string; readonly address: string }
   | { readonly kind: 'tending-failed'; readonly detail: string };
 
 /** How long the first start waits for a store that says who the authority is. */
@@ -75,7 +76,16 @@ export class AuthorityPlane {
     this.keyring = keyring;
     this.#own = own;
     const now = (): number => Date.now();
-    this.enrolments = new Enrolments({ domain, store, keyring, audit, certificateTtlMs, userTtlMs, now });
+    this.enrolments = new Enrolments({
+      domain,
+      store,
+      keyring,
+      audit,
+      certificateTtlMs,
+      userTtlMs,
+      now,
+      onClone: (identity, address) => options.onNews({ kind: 'cloned', identity, address }),
+    });
     this.tokens = new Tokens({ store, keyring, audit, now });
     this.intermediates = new Intermediates({ domain, store, keyring, audit, now });
   }
