@@ -6,10 +6,10 @@ import { inWorkers } from './pool.ts';
 
 const HEAD = ['| planted bug | caught by | at seed | why not |', '|---|---|---|---|'];
 
-function row({ name, promise, seed }: Catch, harmless: string | undefined): string {
+function row({ name, promise, seed, chosen }: Catch, harmless: string | undefined): string {
   return promise === undefined
     ? `| ${name} | - | none of ${String(seed)} | ${harmless ?? 'not known'} |`
-    : `| ${name} | ${promise} | ${String(seed)} | |`;
+    : `| ${name} | ${promise} | ${String(seed)}${chosen ? ', with chosen faults' : ''} | |`;
 }
 
 /**

@@ -283,10 +283,11 @@ export class AgentProcess {
   #welcomed(dial: DialId, id: TunnelId, end: End, welcome: Extract<ProxyMessage, { type: 'welcome' }>): void {
     if (!this.#dials.delete(dial)) return end.reset();
     const { proxy, incarnation, via, life } = welcome;
-    const admission = this.#nodes?.admit(proxy, incarnation, life) ?? 0;
+    const admitted = this.#nodes?.admit(proxy, incarnation, life);
+    if (admitted === undefined) return end.reset();
     const liveness = this.#cores.agentLiveness(this.host);
     const onSilent = (): void => this.#closed(id, false, 'silent');
-    this.#tunnels.set(id, new AgentTunnel({ id, proxy, end, admission, life }, this.host, liveness, onSilent));
+    this.#tunnels.set(id, new AgentTunnel({ id, proxy, end, admitted, life }, this.host, liveness, onSilent));
     this.#note(via === undefined ? `reaches ${proxy} directly` : `reaches ${proxy} relayed by ${via}`);
     this.#handle({ type: 'tunnelEstablished', dial, tunnel: id, proxy, incarnation, via });
   }

@@ -1,18 +1,18 @@
-import type { Admission, ProxyId, TunnelId } from '@xylem/discovery';
+import type { ProxyId, TunnelId } from '@xylem/discovery';
 import type { LivenessCore } from './cores.ts';
+import type { Admitted } from './fenced-dials.ts';
 import type { Host } from './host.ts';
 import type { AgentMessage } from './messages.ts';
 import type { End } from './network.ts';
 
-export type Attached = Readonly<Pick<AgentTunnel, 'id' | 'proxy' | 'end' | 'admission' | 'life'>>;
+export type Attached = Readonly<Pick<AgentTunnel, 'id' | 'proxy' | 'end' | 'admitted' | 'life'>>;
 
 /** One tunnel as its agent has it: the connection, whether the root proxy answers, and what it said. */
 export class AgentTunnel {
   readonly id: TunnelId;
   readonly proxy: ProxyId;
   readonly end: End;
-  /** When it came up, for the fence of dials. */
-  readonly admission: Admission;
+  readonly admitted: Admitted;
   /** Which start of the root proxy's process is at the other end: for checkers only. */
   readonly life: number;
   granted = false;
@@ -25,7 +25,7 @@ export class AgentTunnel {
     this.id = attached.id;
     this.proxy = attached.proxy;
     this.end = attached.end;
-    this.admission = attached.admission;
+    this.admitted = attached.admitted;
     this.life = attached.life;
     this.#host = host;
     this.#liveness = liveness;

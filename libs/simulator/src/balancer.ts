@@ -27,6 +27,8 @@ export const FAIR_POLICIES: ReadonlySet<BalancerPolicy> = new Set([
 
 export interface Backend {
   readonly name: string;
+  /** The root proxy it is, where that is not its name. */
+  readonly identity?: string;
   /** What the balancer's health check last saw. */
   readonly healthy: boolean;
   readonly draining: boolean;
@@ -82,9 +84,9 @@ export class Balancer {
       case 'first':
         return usable[0];
       case 'adversary':
-        return usable.find((backend) => attempt.held.has(backend.name)) ?? usable[0];
+        return usable.find((backend) => attempt.held.has(identityOf(backend))) ?? usable[0];
       case 'sni':
-        return usable.find((backend) => backend.name === attempt.serverName) ?? this.#rotate(usable, 1);
+        return usable.find((backend) => identityOf(backend) === attempt.serverName) ?? this.#rotate(usable, 1);
     }
   }
 
@@ -109,4 +111,8 @@ export class Balancer {
     if (draining.length > 0 && draw(this.#seed, attempt.source, 'sticky', 0) < 0.5) return draining[0];
     return usable[hashText(`flow/${attempt.source}`) % usable.length];
   }
+}
+
+function identityOf({ name, identity }: Backend): string {
+  return identity ?? name;
 }

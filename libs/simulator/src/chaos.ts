@@ -13,6 +13,9 @@ const MAX_PROXIES = 12;
 /** After the last fault: leases lapse (10 s), requests of unknown outcome land (6 s), pauses between attempts end (5 s). */
 const SETTLE_MS = 22_000;
 
+/** How long a root proxy that was replaced goes on before somebody notices. */
+const ZOMBIE_MS = 10_000;
+
 type Process = ProxyProcess | AgentProcess | RegistryProcess;
 
 /** Carries out a plan of faults on a world, and heals it again. */
@@ -21,6 +24,8 @@ export class Chaos {
   /** What an operator would have as backups: one state every few seconds. */
   readonly #backups: StoreState[] = [];
   readonly #ended = new Set<ProxyProcess>();
+  /** Root proxies that were replaced while they were stopped. */
+  readonly #zombies = new Set<ProxyProcess>();
   readonly #toRestart = new Set<Process>();
   #healed = false;
   #calmFrom = 0;
@@ -44,6 +49,7 @@ export class Chaos {
     for (const agent of [...world.agents.values()]) {
       if (agent.host.name !== agent.agent) this.#remove(agent);
     }
+    for (const zombie of this.#zombies) this.#bury(zombie);
     for (const process of this.#processes()) {
       if (process.host.paused) process.host.resume();
     }
@@ -70,7 +76,7 @@ export class Chaos {
 
   #strike(fault: Fault): void {
     if (this.#healed) return;
-    this.#calmFrom = Math.max(this.#calmFrom, this.#world.now + fault.forMs + SETTLE_MS);
+    this.#calmFrom = Math.max(this.#calmFrom, this.#world.now + fault.forMs + ZOMBIE_MS + SETTLE_MS);
     this.#note(`fault ${fault.kind} for ${fault.forMs.toFixed(0)} ms`);
     switch (fault.kind) {
       case 'proxy-crash':
@@ -84,6 +90,8 @@ export class Chaos {
         return;
       case 'proxy-drain':
         return this.#drain(this.#pick(this.#runningProxies(), fault.victim), fault.forMs);
+      case 'proxy-zombie':
+        return this.#zombie(this.#pick(this.#runningProxies(), fault.victim), fault.forMs);
       case 'agent-crash':
         return this.#crash(this.#pick(this.#world.agents.values(), fault.victim), fault.forMs, false);
       case 'agent-vanish':
@@ -139,18 +147,25 @@ export class Chaos {
         return store.changeLeader();
       case 'store-wrong-revoke':
         return void store.revokeWrongly();
+      case 'store-claim-deleted':
+        return store.deleteClaim();
       case 'store-rival-claim':
         return void (store.lies.rivals += 1);
       case 'watch-break':
         return store.breakWatches('broken');
-      case 'store-restore': {
-        const state = this.#pick(this.#backups, fault.victim);
-        if (state !== undefined) store.restore(state);
-        return;
-      }
+      case 'store-restore':
+        return this.#restore(fault);
+      case 'store-rebuilt':
+        for (const registry of this.#world.registries.values()) this.#crash(registry, fault.forMs / 10, false);
+        return this.#restore(fault);
       default:
         throw new Error(`no such fault of the store: ${fault.kind}`);
     }
+  }
+
+  #restore(fault: Fault): void {
+    const state = this.#pick(this.#backups, fault.victim);
+    if (state !== undefined) this.#world.store.restore(state);
   }
 
   #crash(process: Process | undefined, restartMs: number | undefined, silently: boolean): void {
@@ -185,6 +200,20 @@ export class Chaos {
       this.#ended.add(proxy);
       this.#world.crash(proxy);
     });
+  }
+
+  /** A root proxy is stopped, taken for dead and started elsewhere; then it goes on for a while. */
+  #zombie(old: ProxyProcess | undefined, forMs: number): void {
+    if (old === undefined || old.host.paused || this.#zombies.has(old)) return;
+    this.#zombies.add(old);
+    this.#pause(old, forMs);
+    this.#world.replaceProxy(old);
+    this.#later(forMs + ZOMBIE_MS, () => this.#bury(old));
+  }
+
+  #bury(zombie: ProxyProcess): void {
+    this.#toRestart.delete(zombie);
+    if (this.#world.proxies.delete(zombie.host.name)) this.#world.crash(zombie);
   }
 
   /** A second instance with the first one's name: a copied configuration. */

@@ -1,7 +1,7 @@
 import { toFence } from '@xylem/membership';
 import type { AgentProcess } from './agent-process.ts';
-import { isOver } from './marks-seen.ts';
-import type { SeenMark } from './marks-seen.ts';
+import { verdictOn } from './marks-seen.ts';
+import type { LifeMark } from './marks-seen.ts';
 import { LIVENESS } from './messages.ts';
 import { PromptChecks } from './prompt-checks.ts';
 import type { ProxyProcess } from './proxy-process.ts';
@@ -123,10 +123,12 @@ export class Checkers {
   #checkLease(proxy: ProxyProcess): void {
     const { store, now } = this.#world;
     const status = proxy.link?.status();
-    if (status === undefined || status.leaseValidMs === 0) return;
+    if (status?.leaseValidUntil === undefined || status.leaseValidUntil <= proxy.host.now) return;
     if (status.state === 'leaving' || status.state === 'left' || now - store.deceivedAt <= DECEIVED_MS) return;
     const registered = this.#store.members.get(proxy.id)?.createRevision;
     const own = toFence(status.incarnation).createRevision;
+    // Whoever takes the place of one that seems to be dead takes its records away at once.
+    if (registered !== undefined && registered > own) return;
     if (registered !== own) {
       this.fail(
         'S3',
@@ -191,8 +193,9 @@ export class Checkers {
   }
 
   /** S3: what is over is refused. L4, L5: nothing else is. */
-  #checkDial({ agent, proxy, served, mark, seen }: Extract<Fact, { type: 'dialJudged' }>): void {
-    if (served !== isOver(mark, seen)) return;
+  #checkDial({ agent, proxy, served, mark, seen, admitted }: Extract<Fact, { type: 'dialJudged' }>): void {
+    const right = verdictOn(mark, seen, admitted);
+    if (right === 'either' || served === (right === 'serve')) return;
     const what = `a dial of ${proxy} at ${describe(mark)}, having seen ${describe(seen)}`;
     if (served) this.fail('S3', `${agent} served ${what}`);
     else this.fail('L4', `${agent} refused ${what}`);
@@ -216,6 +219,6 @@ export class Checkers {
   }
 }
 
-function describe({ incarnation, token, life }: SeenMark): string {
+function describe({ incarnation, token, life }: LifeMark): string {
   return `${String(incarnation)}/${String(token)} of life ${String(life)}`;
 }

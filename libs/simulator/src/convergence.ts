@@ -13,7 +13,7 @@ export function notConverged(world: World): string | undefined {
   return (
     first(world.proxies.values(), leaving) ??
     first(live, (proxy) => proxyNotConverged(world, proxy, names)) ??
-    first(world.agents.values(), (agent) => agentNotConverged(agent, names)) ??
+    first(world.agents.values(), (agent) => remembersMore(world, agent) ?? agentNotConverged(agent, names)) ??
     storeDiffers(world, live)
   );
 }
@@ -72,22 +72,30 @@ function agentNotConverged(agent: AgentProcess, live: readonly string[]): string
  * Why agents may believe longer than everybody else that something is so; undefined when nothing allows it. What nobody
  * vouches for any more expires after three minutes only, for an omission is no evidence:
  * - a root proxy that was never registered and is gone: no membership can speak of it;
- * - an epoch that nobody else knows of, because the store was restored from before it and every process that knew it is gone.
+ * - a state of the store that only agents remember: it was restored from before that, and every root proxy and registry that knew
+ *   of it is gone. Nobody is left whose word could raise the epoch, for agents' words do not.
  */
 export function patience(world: World): string | undefined {
-  const epoch = decodeEpoch(world.store.list(EPOCH_KEY, `${EPOCH_KEY}\0`)[0]?.value ?? '') ?? 0n;
-  for (const agent of world.agents.values()) {
-    const status = agent.brain?.status();
-    if (status?.stamp !== undefined && status.stamp.epoch > epoch)
-      return `${agent.host.name} believes in epoch ${String(status.stamp.epoch)}`;
-    const unknown = status?.entries.find(
-      ({ proxy, incarnation, state }) => state !== 'gone' && incarnation === 0n && !isRunning(world, proxy),
-    );
-    if (unknown !== undefined) return `${agent.host.name} knows ${unknown.proxy}, which was never registered`;
-  }
-  return undefined;
+  return first(world.agents.values(), (agent) => {
+    const remembered = remembersMore(world, agent);
+    if (remembered !== undefined) return remembered;
+    const unknown = agent.brain?.status().entries.find(({ proxy, incarnation, state }) => {
+      return state !== 'gone' && incarnation === 0n && !isRunning(world, proxy);
+    });
+    return unknown && `${agent.host.name} knows ${unknown.proxy}, which was never registered`;
+  });
+}
+
+/** Whether an agent believes in a state of the store that is no more. */
+function remembersMore(world: World, agent: AgentProcess): string | undefined {
+  const stamp = agent.brain?.status().stamp;
+  if (stamp === undefined) return undefined;
+  const { epoch, revision } = stamp;
+  const present = decodeEpoch(world.store.list(EPOCH_KEY, `${EPOCH_KEY}\0`)[0]?.value ?? '') ?? 0n;
+  if (epoch <= present && revision <= world.store.store.revision) return undefined;
+  return `${agent.host.name} believes in revision ${String(revision)} of epoch ${String(epoch)}`;
 }
 
 function isRunning(world: World, proxy: string): boolean {
-  return world.proxies.get(proxy)?.host.alive === true;
+  return world.instances(proxy).some(({ host }) => host.alive);
 }

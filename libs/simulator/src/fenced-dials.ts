@@ -6,10 +6,16 @@ import type { Trace } from './trace.ts';
 
 export type NodeDial = Extract<ProxyMessage, { readonly type: 'dial' }>;
 
+/** When a tunnel came up: for the fence, and in the order of all that was heard, for the checkers. */
+export interface Admitted {
+  readonly admission: Admission;
+  readonly order: number;
+}
+
 /** Where a dial comes from: the tunnel that it came over. */
 export interface DialSource {
   readonly proxy: ProxyId;
-  readonly admission: Admission;
+  readonly admitted: Admitted;
   /** Which start of the root proxy's process is at the other end: for checkers only. */
   readonly life: number;
 }
@@ -30,9 +36,9 @@ export class FencedDials {
   }
 
   /** A tunnel came up, whose welcome says this. */
-  admit(proxy: ProxyId, incarnation: Incarnation, life: number): Admission {
-    this.#seen.see(proxy, { incarnation, token: 0n, life });
-    return this.#fence.admit(proxy, incarnation);
+  admit(proxy: ProxyId, incarnation: Incarnation, life: number): Admitted {
+    const order = this.#seen.admit(proxy, { incarnation, token: 0n, life });
+    return { admission: this.#fence.admit(proxy, incarnation), order };
   }
 
   recorded({ proxy, life }: DialSource, incarnation: Incarnation, token: FencingToken): void {
@@ -48,12 +54,12 @@ export class FencedDials {
   }
 
   /** Whether the node was dialled. */
-  serve({ proxy, admission }: DialSource, { incarnation, token, life }: NodeDial): boolean {
+  serve({ proxy, admitted }: DialSource, { incarnation, token, life }: NodeDial): boolean {
     const mark = { incarnation, token, life };
     const seen = this.#seen.of(proxy);
-    const served = this.#fence.check(proxy, mark, admission) === undefined;
+    const served = this.#fence.check(proxy, mark, admitted.admission) === undefined;
     this.#seen.see(proxy, mark);
-    this.#trace.tell({ type: 'dialJudged', agent: this.#agent, proxy, served, mark, seen });
+    this.#trace.tell({ type: 'dialJudged', agent: this.#agent, proxy, served, mark, seen, admitted: admitted.order });
     if (served && incarnation === 0n) this.#note(`serves a dial of an unregistered ${proxy}`);
     if (!served) this.#note(`refuses a dial of ${describe(incarnation, seen.incarnation)} of ${proxy}`);
     return served;

@@ -9,6 +9,8 @@ const CONVERGE_MS = 30_000;
 const CONVERGE_BY_CHANCE_MS = 400_000;
 /** What agents believe that nobody vouches for any more expires. */
 const PATIENCE_MS = 180_000;
+/** Healing ends processes and connections: the news of it is on its way for a moment. */
+const ARRIVAL_MS = 250;
 const LOOK_EVERY_MS = 250;
 /** L2 is watched for this long once all is claimed. */
 const QUIET_MS = 60_000;
@@ -41,7 +43,7 @@ export function converge(run: Run, steering: 'sni' | 'off'): number | undefined 
   const { world, checkers } = run;
   const from = world.now;
   const boundMs = steering === 'off' ? CONVERGE_BY_CHANCE_MS : CONVERGE_MS;
-  for (let at = from; ; at += LOOK_EVERY_MS) {
+  for (let at = from + ARRIVAL_MS; ; at += LOOK_EVERY_MS) {
     advance(run, at);
     if (checkers.violation !== undefined) return undefined;
     const reason = notConverged(world);

@@ -30,17 +30,21 @@ export const LINK_BUGS: readonly PlantedBug[] = [
   link('heartbeats are not sent', () => dropEffect('sendHeartbeat')),
   link('a lost registry is not reported', () => dropEffect('reportLost')),
   link('membership is not passed on', () => dropEffect('reportMembership')),
-  link('sessions are opened with an incarnation long over', () => {
-    let first: Extract<Parameters<NonNullable<LinkTap['event']>>[0], { type: 'welcomed' }> | undefined;
-    return {
-      event: (event) => {
-        if (event.type === 'welcomed') first ??= event;
-        return [event];
-      },
-      effect: (effect) => {
-        if (effect.type !== 'openSession' || first === undefined) return [effect];
-        return [{ ...effect, incarnation: first.incarnation, lease: first.lease }];
-      },
-    };
-  }),
+  {
+    ...link('sessions are opened with an incarnation long over', () => {
+      let first: Extract<Parameters<NonNullable<LinkTap['event']>>[0], { type: 'welcomed' }> | undefined;
+      return {
+        event: (event) => {
+          if (event.type === 'welcomed') first ??= event;
+          return [event];
+        },
+        effect: (effect) => {
+          if (effect.type !== 'openSession' || first === undefined) return [effect];
+          return [{ ...effect, incarnation: first.incarnation, lease: first.lease }];
+        },
+      };
+    }),
+    harmless:
+      'a registry resumes what the store has for the instance; of the hello it only takes that a revision was reached',
+  },
 ];

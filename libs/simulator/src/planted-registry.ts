@@ -79,21 +79,31 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
         ? [{ ...event, sentAt: now, ttlMs: event.ttlMs === 0 ? 0 : event.ttlMs + 2_000 }]
         : [event],
   })),
-  registry('keys of one revision are taken for the same in every history', () => {
-    const known = new Map<string, string>();
-    const asKnown = (kv: KeyValue): KeyValue => {
-      const version = `${kv.key}@${String(kv.modRevision)}`;
-      const value = known.get(version) ?? kv.value;
-      known.set(version, value);
-      return { ...kv, value };
-    };
-    return {
-      event: (event) => {
-        if (event.type !== 'storeReplied' || event.outcome.status !== 'done') return [event];
-        const { result } = event.outcome;
-        if (result.type !== 'range') return [event];
-        return [{ ...event, outcome: { ...event.outcome, result: { ...result, kvs: result.kvs.map(asKnown) } } }];
-      },
-    };
-  }),
+  {
+    ...registry('keys of one revision are taken for the same in every history', () => {
+      const known = new Map<string, string>();
+      const version = ({ key, modRevision }: KeyValue): string => `${key}@${String(modRevision)}`;
+      const asKnown = (kv: KeyValue): KeyValue => ({ ...kv, value: known.get(version(kv)) ?? kv.value });
+      return {
+        event: (event) => {
+          if (event.type === 'watchAdvanced') {
+            for (const told of event.events) if (told.type === 'put') known.set(version(told.kv), told.kv.value);
+          }
+          if (event.type !== 'storeReplied' || event.outcome.status !== 'done') return [event];
+          const { result } = event.outcome;
+          if (result.type !== 'range') return [event];
+          return [{ ...event, outcome: { ...event.outcome, result: { ...result, kvs: result.kvs.map(asKnown) } } }];
+        },
+      };
+    }),
+    shownBy: {
+      seed: 3622,
+      faults: [
+        { kind: 'proxy-vanish', at: 22306, forMs: 92, victim: 0.089, other: 0.439 },
+        { kind: 'proxy-vanish', at: 28235, forMs: 53, victim: 0.946, other: 0.805 },
+        { kind: 'store-restore', at: 38662, forMs: 61, victim: 0.061, other: 0.206 },
+        { kind: 'store-restore', at: 46489, forMs: 53, victim: 0.288, other: 0.873 },
+      ],
+    },
+  },
 ];

@@ -1,4 +1,5 @@
 import type { Tap } from './cores.ts';
+import type { Fault } from './faults.ts';
 import type { Overrides } from './run.ts';
 
 /** A mistake put around a core: the checkers have to find it. */
@@ -7,6 +8,8 @@ export interface PlantedBug {
   readonly overrides: Overrides;
   /** Why it cannot break a promise: another defence mends it. Such a bug is not expected to be caught. */
   readonly harmless?: string;
+  /** What shows it, where chance rarely brings that together. */
+  readonly shownBy?: { readonly seed: number; readonly faults: readonly Fault[] };
 }
 
 /** Without the effects of one type. */

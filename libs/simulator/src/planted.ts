@@ -10,6 +10,8 @@ export interface Catch {
   /** Undefined when no seed showed it. */
   readonly promise: string | undefined;
   readonly seed: number;
+  /** Faults chosen by hand instead of the seed's own. */
+  readonly chosen: boolean;
   readonly detail: string;
 }
 
@@ -21,16 +23,15 @@ export function plantedBug(name: string): PlantedBug | undefined {
   return PLANTED_BUGS.find((bug) => bug.name === name);
 }
 
-/** Runs seeds from `first` on until a checker finds the bug. */
+/** Runs seeds from `first` on until a checker finds the bug; at last the faults that were chosen for it. */
 export function catchBug(bug: PlantedBug, first: number, maxSeeds: number): Catch {
+  const { name, overrides, shownBy } = bug;
   for (let seed = first; seed < first + maxSeeds; seed += 1) {
-    const { violation } = simulate({ seed, overrides: bug.overrides });
-    if (violation !== undefined) return { name: bug.name, promise: violation.promise, seed, detail: violation.detail };
+    const { violation } = simulate({ seed, overrides });
+    if (violation !== undefined) return { name, ...violation, seed, chosen: false };
   }
-  return {
-    name: bug.name,
-    promise: undefined,
-    seed: first + maxSeeds - 1,
-    detail: `no seed of ${String(maxSeeds)} showed it`,
-  };
+  const violation = shownBy === undefined ? undefined : simulate({ ...shownBy, overrides }).violation;
+  if (shownBy !== undefined && violation !== undefined) return { name, ...violation, seed: shownBy.seed, chosen: true };
+  const detail = `no seed of ${String(maxSeeds)} showed it`;
+  return { name, promise: undefined, seed: first + maxSeeds - 1, chosen: false, detail };
 }

@@ -27,11 +27,10 @@ export class PromptChecks {
     this.#fail = fail;
   }
 
-  /** `calm`: nothing is broken, and what was has had its time. Nothing is promised otherwise. */
+  /** `calm`: nothing is broken, and what was has had its time. Only what recovers by itself is promised otherwise. */
   look(calm: boolean): void {
     const before = this.#since;
     this.#since = new Map();
-    if (!calm) return;
     const note = (promise: string, what: string, boundMs: number): void => {
       const since = before.get(what) ?? this.#world.now;
       this.#since.set(what, since);
@@ -39,11 +38,22 @@ export class PromptChecks {
       if (ms > boundMs) this.#fail(promise, `${what}, for ${ms.toFixed(0)} ms while nothing is broken`);
     };
     for (const proxy of this.#world.liveProxies()) {
-      if (proxy.link?.status().state !== 'connected') note('L5', `${proxy.id} has no registry`, BOUNDS.session);
-      else if ((proxy.root?.status().unrecorded ?? 0) > 0)
+      if (proxy.link?.status().state !== 'connected') {
+        if (calm) note('L5', `${proxy.id} has no registry`, BOUNDS.session);
+      } else if ((proxy.root?.status().unrecorded ?? 0) > 0 && this.#mayRecord(proxy))
         note('L4', `${proxy.id} has claims that are not recorded`, BOUNDS.record);
     }
-    for (const what of this.#orphans()) note('S4', what, BOUNDS.orphan);
+    if (calm) for (const what of this.#orphans()) note('S4', what, BOUNDS.orphan);
+  }
+
+  /** Nothing is in the way from the proxy to the store and back. */
+  #mayRecord(proxy: ProxyProcess): boolean {
+    const { store, network, registries } = this.#world;
+    const { down, unknownOutcome, watchLagMs, lyingKeepalive } = store.lies;
+    if (down || unknownOutcome > 0 || watchLagMs > 0 || lyingKeepalive > 0) return false;
+    return [...registries.values()].every(
+      ({ host }) => host.alive && !host.paused && !network.blockedWithin(proxy.host, host, 0),
+    );
   }
 
   /** Records of live root proxies that no tunnel of theirs stands for. */
@@ -52,8 +62,8 @@ export class PromptChecks {
       const parsed = parseKey(key);
       if (parsed.kind !== 'claim') return [];
       const { leaf, proxy: name, slot } = parsed.claim;
-      const proxy = this.#world.proxies.get(name);
-      if (proxy === undefined || !isUp(proxy)) return [];
+      const proxy = this.#world.instances(name).find(isUp);
+      if (proxy === undefined) return [];
       const held = proxy.root
         ?.status()
         .tunnels.find((tunnel) => tunnel.leaf === (leaf as string) && tunnel.slot === slot);

@@ -30,11 +30,14 @@ export class ProxyProcess {
   readonly #tunnels = new Map<TunnelId, ProxyTunnel>();
   readonly #users = new UserDials();
   #root: RootCore | undefined;
+  readonly #nextBirth: () => number;
   #lives = 0;
+  #birth = 0;
   #onEnded: (() => void) | undefined;
   #turns = 0;
 
   constructor(parts: {
+    readonly id: ProxyId;
     readonly host: Host;
     readonly generation?: number;
     readonly config?: Partial<RootConfig>;
@@ -44,9 +47,12 @@ export class ProxyProcess {
     readonly gossip: GossipFaults;
     readonly trace: Trace;
     readonly clock: () => number;
+    /** Numbers the starts of all root proxies. */
+    readonly birth: () => number;
   }) {
     this.host = parts.host;
-    this.id = parts.host.name as ProxyId;
+    this.id = parts.id;
+    this.#nextBirth = parts.birth;
     this.generation = parts.generation ?? 0;
     this.#config = { ...defaultRootConfig(this.id), ...parts.config };
     this.#cores = parts.cores;
@@ -116,7 +122,7 @@ export class ProxyProcess {
   dialNodes(): void {
     const { root } = this;
     if (root === undefined) return;
-    for (const { tunnel, dial } of this.#users.round(root.status(), this.#lives)) this.#tunnels.get(tunnel)?.send(dial);
+    for (const { tunnel, dial } of this.#users.round(root.status(), this.#birth)) this.#tunnels.get(tunnel)?.send(dial);
   }
 
   /** Dials of the last round that did not come to a connection, for a person. */
@@ -126,6 +132,7 @@ export class ProxyProcess {
 
   start(): void {
     this.#lives += 1;
+    this.#birth = this.#nextBirth();
     this.host.start();
     this.#tunnels.clear();
     this.#root = this.#cores.root(this.#config, this.host);
@@ -174,7 +181,7 @@ export class ProxyProcess {
     const { incarnation } = root.status();
     const tunnel = new ProxyTunnel(hello, end, this.host, this.#cores.proxyLiveness(this.host), this.#listener);
     this.#tunnels.set(id, tunnel);
-    tunnel.send({ type: 'welcome', proxy: this.id, incarnation, via, life: this.#lives });
+    tunnel.send({ type: 'welcome', proxy: this.id, incarnation, via, life: this.#birth });
     this.#toRoot({ type: 'attachRequested', tunnel: id, leaf, agent, nonce, replaces, via });
   }
 

@@ -153,15 +153,15 @@ export class ProxySession {
   }
 
   #hello(incarnation: bigint): SessionRequest {
-    const { id, nonce, generation } = this.#owner;
+    const { id, host, nonce, generation } = this.#owner;
     return {
       type: 'hello',
       minVersion: 1,
       maxVersion: 1,
       proxy: id,
       instanceNonce: nonce,
-      peerAddress: `${id}:7201`,
-      tunnelAddress: `${id}:7200`,
+      peerAddress: `${host.name}:7201`,
+      tunnelAddress: `${host.name}:7200`,
       generation,
       software: 'simulated',
       incarnation,

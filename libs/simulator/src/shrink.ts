@@ -8,6 +8,8 @@ export interface Regression {
   readonly faults: readonly Fault[];
   /** The promise that broke. */
   readonly promise: string;
+  /** The planted bug that breaks it still; without one, the mistake was nowhere near a core and is gone. */
+  readonly planted?: string;
 }
 
 const SHORTEST_MS = 50;

@@ -7,6 +7,7 @@ import type {
   TxnOperation,
   TxnStep,
 } from '@xylem/membership';
+import { PREFIX } from '@xylem/membership';
 import { Store, StoreError, key } from '@xylem/store';
 import type { RequestOp, StoreState } from '@xylem/store';
 import type { Host } from './host.ts';
@@ -35,6 +36,8 @@ const MAX_DELAY_MS = 4;
 /** How long a request of unknown outcome may be on its way: well beyond its deadline. */
 const LATE_MS = 6_000;
 const CLUSTER = 7n;
+const CLAIMS = `${PREFIX}claims/`;
+const CLAIMS_END = `${PREFIX}claims0`;
 /** Who holds a claim that no process asked for. */
 const SOMEBODY_ELSE = 'somebody-else';
 /** Of somebody else who uses the same store. */
@@ -50,6 +53,7 @@ export class StoreModel {
   #term = 1n;
   #restores = 0;
   #deceivedAt = -Infinity;
+  readonly #deletedByHand = new Set<string>();
   #expiry: Scheduled | undefined;
 
   readonly #note: (what: string) => void;
@@ -59,7 +63,11 @@ export class StoreModel {
     this.#scheduler = scheduler;
     this.#random = new KeyedRandom(seed, 'store');
     this.#store = new Store({ minLeaseTtlSeconds: 2 }, this.#random, 0);
-    const delay = { minMs: MIN_DELAY_MS, maxMs: () => MAX_DELAY_MS + this.lies.watchLagMs };
+    const delay = {
+      minMs: MIN_DELAY_MS,
+      maxMs: () => MAX_DELAY_MS + this.lies.watchLagMs,
+      isHeld: () => this.lies.down,
+    };
     this.#watches = new StoreWatches(scheduler, delay, this.#store);
   }
 
@@ -199,6 +207,21 @@ export class StoreModel {
     this.#store.revokeLease(this.#random.pick('revoke', leases), this.#scheduler.now);
     this.#changed();
     return true;
+  }
+
+  /** Deletes one claim record, as an operator's hand would. */
+  deleteClaim(): void {
+    const claims = this.list(CLAIMS, CLAIMS_END);
+    if (claims.length === 0) return;
+    const { key: claim } = this.#random.pick('delete-claim', claims);
+    this.#note(`somebody deletes ${claim}`);
+    this.#deletedByHand.add(claim);
+    this.#execute({ type: 'txn', compares: [], success: [{ type: 'delete', key: claim }], failure: [] });
+  }
+
+  /** Whether the record was taken away by a hand rather than a process; once for each time. */
+  wasDeletedByHand(claim: string): boolean {
+    return this.#deletedByHand.delete(claim);
   }
 
   /** Puts an older state in place of the present one, as an operator does with a backup. */

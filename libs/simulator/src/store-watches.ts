@@ -26,14 +26,20 @@ interface Watcher {
   readonly handlers: WatchHandlers;
   readonly random: KeyedRandom;
   lastDelivery: number;
+  /** What came while nothing is delivered, oldest first. */
+  readonly held: (() => void)[];
 }
 
 const BATCH_BYTES = 1 << 20;
+/** How often what is held back is tried again. */
+const HELD_MS = 20;
 
 /** How late each delivery is, milliseconds; asked anew for each. */
 export interface WatchDelay {
   readonly minMs: number;
   maxMs(): number;
+  /** Whether nothing is delivered now: the store answers nobody. */
+  isHeld(): boolean;
 }
 
 /** Everybody's watches on one state of the store. Each watcher hears in order, each at its own delay. */
@@ -56,7 +62,8 @@ export class StoreWatches {
     const id = store.createWatch({ key: key(from), rangeEnd: key(end), startRevision });
     if (id instanceof StoreError) return undefined;
     const random = new KeyedRandom(0, `watch/${host.name}/${String(id)}`);
-    const watcher = { host, generation: host.generation, handlers, random, lastDelivery: this.#scheduler.now };
+    const { generation } = host;
+    const watcher: Watcher = { host, generation, handlers, random, lastDelivery: this.#scheduler.now, held: [] };
     this.#watchers.set(id, watcher);
     this.#deliver(id, () => handlers.onOpened());
     return () => {
@@ -119,8 +126,18 @@ export class StoreWatches {
   #schedule(watcher: Watcher, work: () => void): void {
     const lag = watcher.random.between('lag', this.#delay.minMs, this.#delay.maxMs());
     watcher.lastDelivery = Math.max(this.#scheduler.now + lag, watcher.lastDelivery + 1e-6);
-    this.#scheduler.at(watcher.lastDelivery, () => {
-      if (watcher.generation === watcher.host.generation) watcher.host.run(work);
-    });
+    this.#scheduler.at(watcher.lastDelivery, () => this.#arrive(watcher, work));
+  }
+
+  #arrive(watcher: Watcher, work: () => void): void {
+    watcher.held.push(work);
+    if (watcher.held.length === 1) this.#release(watcher);
+  }
+
+  /** What is held back is tried again and again, in its order. */
+  #release(watcher: Watcher): void {
+    if (watcher.generation !== watcher.host.generation) return;
+    if (this.#delay.isHeld()) return void this.#scheduler.after(HELD_MS, () => this.#release(watcher));
+    for (const work of watcher.held.splice(0)) watcher.host.run(work);
   }
 }

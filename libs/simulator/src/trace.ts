@@ -1,4 +1,4 @@
-import type { SeenMark } from './marks-seen.ts';
+import type { LifeMark, SeenMark } from './marks-seen.ts';
 import { hashText } from './random.ts';
 
 export interface TraceLine {
@@ -34,8 +34,10 @@ export type Fact =
       readonly agent: string;
       readonly proxy: string;
       readonly served: boolean;
-      readonly mark: SeenMark;
+      readonly mark: LifeMark;
       readonly seen: SeenMark;
+      /** When its tunnel came up, in the order of all that the agent heard. */
+      readonly admitted: number;
     };
 
 /** The other end of a tunnel, as nobody but the simulator knows it. */

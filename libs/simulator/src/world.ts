@@ -49,6 +49,7 @@ export class World {
   readonly gossip = new GossipFaults();
   readonly balancer: Balancer;
   readonly registries = new Map<string, RegistryProcess>();
+  /** By host. */
   readonly proxies = new Map<string, ProxyProcess>();
   readonly agents = new Map<string, AgentProcess>();
   readonly #options: WorldOptions;
@@ -61,6 +62,7 @@ export class World {
   /** Root proxies that the balancer's operator has taken out: they live, and it sends them nobody. */
   readonly outOfRotation = new Set<string>();
   #nextProxy = 0;
+  #births = 0;
 
   constructor(options: WorldOptions) {
     this.seed = options.seed;
@@ -88,8 +90,24 @@ export class World {
   /** Starts a root proxy with a name never used before. */
   addProxy(generation = 0): ProxyProcess {
     this.#nextProxy += 1;
+    const name = `p${String(this.#nextProxy)}`;
+    return this.#startProxy(name as ProxyId, name, generation);
+  }
+
+  /** Starts a root proxy under the name of another, on a host of its own: what is done for one that seems to be dead. */
+  replaceProxy(old: ProxyProcess): ProxyProcess {
+    return this.#startProxy(old.id, `${old.host.name}b`, old.generation);
+  }
+
+  /** Every process that bears this name, oldest first. */
+  instances(id: string): readonly ProxyProcess[] {
+    return [...this.proxies.values()].filter((proxy) => proxy.id === id);
+  }
+
+  #startProxy(id: ProxyId, host: string, generation: number): ProxyProcess {
     const proxy = new ProxyProcess({
-      host: this.#host(`p${String(this.#nextProxy)}`),
+      id,
+      host: this.#host(host),
       generation,
       config: this.#options.rootConfig ?? {},
       registries: [...this.registries.keys()],
@@ -98,8 +116,9 @@ export class World {
       gossip: this.gossip,
       trace: this.trace,
       clock: () => this.now,
+      birth: () => (this.#births += 1),
     });
-    this.proxies.set(proxy.id, proxy);
+    this.proxies.set(host, proxy);
     proxy.start();
     return proxy;
   }
@@ -196,7 +215,7 @@ export class World {
     answer: (reached: End | DialFailure) => void,
   ): void {
     const name = target === undefined ? undefined : serverNameFor(target, DOMAIN);
-    const relay = this.#relayOf(proxy.id);
+    const relay = this.#relayOf(proxy);
     const addressOf = (id: ProxyId): string | undefined => proxy.link?.view()?.member(id)?.tunnelAddress;
     const decision = relay.decide({ name, source: agent.host.name, relayed: false }, addressOf, proxy.host.now);
     if (decision.kind === 'refuse' || decision.kind === 'enrol') return this.#travel(() => answer('lost'));
@@ -209,7 +228,7 @@ export class World {
     // One relay ends with its connection; the simulator counts those that are being set up.
     relay.finished();
     this.#travel(() => {
-      const peer = this.proxies.get(decision.proxy);
+      const peer = this.proxies.get(hostOf(decision.address));
       if (peer === undefined || !peer.host.alive || !proxy.host.alive) return this.#travel(() => answer('lost'));
       const connection = this.network.connect(agent.host, peer.host, proxy.host);
       peer.host.run(() => peer.accept(connection.ends[1], proxy.id));
@@ -217,22 +236,23 @@ export class World {
     });
   }
 
-  #relayOf(proxy: ProxyId): RelayPolicy {
-    let policy = this.#relays.get(proxy);
+  #relayOf({ id, host }: ProxyProcess): RelayPolicy {
+    let policy = this.#relays.get(host.name);
     if (policy === undefined) {
-      policy = new RelayPolicy(defaultRelayConfig(proxy, DOMAIN));
-      this.#relays.set(proxy, policy);
+      policy = new RelayPolicy(defaultRelayConfig(id, DOMAIN));
+      this.#relays.set(host.name, policy);
     }
     return policy;
   }
 
   #backends(): readonly Backend[] {
     return [...this.proxies.values()]
-      .filter((proxy) => this.#healthy.has(proxy.id) || proxy.host.alive)
+      .filter((proxy) => this.#healthy.has(proxy.host.name) || proxy.host.alive)
       .filter((proxy) => !this.outOfRotation.has(proxy.id))
       .map((proxy) => ({
-        name: proxy.id,
-        healthy: this.#healthy.has(proxy.id),
+        name: proxy.host.name,
+        identity: proxy.id,
+        healthy: this.#healthy.has(proxy.host.name),
         draining: isDraining(proxy),
         connections: proxy.tunnelEnds().length,
       }));
@@ -240,9 +260,9 @@ export class World {
 
   #checkHealth(): void {
     for (const proxy of this.proxies.values()) {
-      if (proxy.host.alive && !proxy.host.paused && !isDraining(proxy)) this.#healthy.add(proxy.id);
+      if (proxy.host.alive && !proxy.host.paused && !isDraining(proxy)) this.#healthy.add(proxy.host.name);
       else if (this.balancer.policy !== 'stale-health' || this.#random.chance('health', 0.05))
-        this.#healthy.delete(proxy.id);
+        this.#healthy.delete(proxy.host.name);
     }
     this.scheduler.after(HEALTH_INTERVAL_MS, () => this.#checkHealth());
   }
@@ -262,4 +282,9 @@ export class World {
 
 function isDraining(proxy: ProxyProcess): boolean {
   return proxy.root?.status().draining === true;
+}
+
+/** Of `host:port`. */
+function hostOf(address: string): string {
+  return address.slice(0, address.indexOf(':'));
 }
