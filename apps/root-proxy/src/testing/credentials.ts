@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAuthority, describeIdentity, memoryTlsSource } from '@xylem/identity';
+import { createAuthority, derOfPem, describeIdentity, memoryTlsSource } from '@xylem/identity';
 import type { Authority, Identity, TlsFiles, TlsMaterial, TlsSource } from '@xylem/identity';
 
 const HOUR_MS = 3_600_000;
@@ -23,6 +23,11 @@ export class Credentials {
   async material(identity: Identity): Promise<TlsMaterial> {
     const { ca, cert, key } = await this.authority.issue(identity, this.ttlMs);
     return { ca, cert, key: key.reveal() };
+  }
+
+  /** DER of a new certificate and its intermediates. */
+  async chain(identity: Identity): Promise<readonly Uint8Array[]> {
+    return derOfPem((await this.material(identity)).cert);
   }
 
   async source(identity: Identity): Promise<TlsSource> {
