@@ -168,8 +168,7 @@ function attachment(state: State, agent: Agent, index: InstanceIndex, bounds: Bo
   return [
     action(`${AGENTS[agent]} attaches to p#${String(index + 1)} by ${id}`, (draft) => {
       draft.change({ attached: state.attached + 1 });
-      draft.addTunnel({ id, agent, instance: index });
-      draft.see(agent, draft.status(index).incarnation);
+      draft.admit(agent, id, index);
       draft.tell(index, {
         type: 'attachRequested',
         tunnel: id,

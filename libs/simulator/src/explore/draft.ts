@@ -5,6 +5,7 @@ import { claimEvent } from '../registry-messages.ts';
 import { describeOperation, viewedClaims } from './view-claims.ts';
 import type { Automaton } from './automaton.ts';
 import { PROXY } from './machines.ts';
+import type { FenceEffect, FenceEvent } from './machines.ts';
 import { AGENTS } from './state.ts';
 import type { Agent, Broken, Instance, InstanceIndex, Operation, State, Tunnel } from './state.ts';
 import type { Batch, StoreGraph, StoreNode } from './store-graph.ts';
@@ -18,6 +19,7 @@ const SESSION_KEY = `${PREFIX}sessions/${PROXY}`;
 export interface Cores {
   readonly registry: Automaton<RegistryEvent, RegistryEffect, undefined>;
   readonly roots: readonly [Automaton<RootEvent, RootEffect, RootStatus>, Automaton<RootEvent, RootEffect, RootStatus>];
+  readonly fence: Automaton<FenceEvent, FenceEffect, undefined>;
   readonly store: StoreGraph;
   readonly fencedAgents: boolean;
 }
@@ -122,7 +124,9 @@ export class Draft {
     if (!this.#state.store.tokens.has(toFence(token).createRevision))
       this.fail('S2', `p#${String(index + 1)} goes by token ${String(token)}, which was never recorded`);
     const agent = this.#state.tunnels.find(({ id }) => id === tunnel)?.agent;
-    if (agent !== undefined) this.see(agent, incarnation);
+    if (agent === undefined) return;
+    this.#toFence(agent, { type: 'raised', mark: { incarnation, token } });
+    this.#see(agent, incarnation);
   }
 
   /** S1: one holder, whatever the assertions of the core say. */
@@ -132,14 +136,26 @@ export class Draft {
       this.fail('S1', `p#${String(index + 1)} has two holders: ${holders.map(({ tunnel }) => tunnel).join(' and ')}`);
   }
 
-  see(agent: Agent, incarnation: Incarnation): void {
+  #see(agent: Agent, incarnation: Incarnation): void {
     const [one, two] = this.#state.seen;
     if (agent === 0 && incarnation > one) this.#state.seen = [incarnation, two];
     if (agent === 1 && incarnation > two) this.#state.seen = [one, incarnation];
   }
 
-  addTunnel(tunnel: Tunnel): void {
-    this.#state.tunnels = [...this.#state.tunnels, tunnel];
+  /** A tunnel comes up: the agent hears which incarnation it has reached. */
+  admit(agent: Agent, id: TunnelId, instance: InstanceIndex): void {
+    const { incarnation } = this.status(instance);
+    const [effect] = this.#toFence(agent, { type: 'admitted', incarnation });
+    const admission = effect?.type === 'admission' ? effect.admission : 0;
+    this.#state.tunnels = [...this.#state.tunnels, { id, agent, instance, admission }];
+    this.#see(agent, incarnation);
+  }
+
+  #toFence(agent: Agent, event: FenceEvent): readonly FenceEffect[] {
+    const [one, two] = this.#state.fences;
+    const { next, effects } = this.#cores.fence.react(this.#state.fences[agent], event);
+    this.#state.fences = agent === 0 ? [next, two] : [one, next];
+    return effects;
   }
 
   dropTunnel(id: TunnelId): void {
@@ -149,13 +165,18 @@ export class Draft {
   /**
    * A user's connection comes over the tunnel. S3: the agent acts for no incarnation older than the newest it has seen.
    */
-  dial({ id, agent, instance }: Tunnel): void {
-    const { incarnation } = this.status(instance);
+  dial({ id, agent, instance, admission }: Tunnel): void {
+    const { incarnation, tunnels } = this.status(instance);
+    const mark = { incarnation, token: tunnels.find(({ tunnel }) => tunnel === id)?.token ?? 0n };
+    const before = this.#state.fences;
+    const [verdict] = this.#toFence(agent, { type: 'dialled', mark, admission });
+    const refused = this.#cores.fencedAgents && verdict?.type === 'verdict' && !verdict.served;
+    // A dial that is refused leaves the fence as it was.
+    if (refused) this.#state.fences = before;
     const seen = this.#state.seen[agent];
     const what = `the dial over ${id} of incarnation ${String(incarnation)}, having seen ${String(seen)}`;
-    if (incarnation >= seen || this.#cores.fencedAgents) return this.#note(`${AGENTS[agent]} answers ${what}`);
-    this.#note(`${AGENTS[agent]} serves ${what}`);
-    this.fail('S3', `${AGENTS[agent]} served ${what}`);
+    this.#note(`${AGENTS[agent]} ${refused ? 'refuses' : 'serves'} ${what}`);
+    if (!refused && incarnation < seen) this.fail('S3', `${AGENTS[agent]} served ${what}`);
   }
 
   // ---- registry ------------------------------------------------------------------------------------------------------

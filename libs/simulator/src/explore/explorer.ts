@@ -143,6 +143,7 @@ class Explorer {
       operations.join(','),
       state.watch.length === 0 ? '' : this.#names.of(canonical(state.watch)),
       state.tunnels.map(({ id, instance: at }) => `${id}${String(at)}`).join(','),
+      state.fences.join(','),
       state.seen.join(','),
       state.released.length === 0 ? '' : this.#names.of(canonical(state.released)),
       Object.values(state.used).join(''),

@@ -1,5 +1,5 @@
-import { RootDiscovery, defaultRootConfig } from '@xylem/discovery';
-import type { ProxyId, Random, RootEffect, RootEvent, RootStatus } from '@xylem/discovery';
+import { DialFence, RootDiscovery, defaultRootConfig } from '@xylem/discovery';
+import type { Admission, FenceMark, ProxyId, Random, RootEffect, RootEvent, RootStatus } from '@xylem/discovery';
 import { DEFAULT_REGISTRY_CONFIG, RegistryCore } from '@xylem/membership';
 import type { RegistryEffect, RegistryEvent } from '@xylem/membership';
 import { tapRegistry } from '../cores.ts';
@@ -52,6 +52,34 @@ export function rootMachine(instance: number): Machine<RootEvent, RootEffect, Ro
     core.checkInvariants();
     return core.status();
   });
+}
+
+export type FenceEvent =
+  | { readonly type: 'admitted'; readonly incarnation: bigint }
+  | { readonly type: 'raised'; readonly mark: FenceMark }
+  | { readonly type: 'dialled'; readonly mark: FenceMark; readonly admission: Admission };
+
+export type FenceEffect =
+  | { readonly type: 'admission'; readonly admission: Admission }
+  | { readonly type: 'verdict'; readonly served: boolean };
+
+/** The fence of one agent against dials from the past. */
+export function fenceMachine(): Machine<FenceEvent, FenceEffect, undefined> {
+  const fence = new DialFence();
+  let effect: FenceEffect | undefined;
+  return {
+    handle: (event) => {
+      if (event.type === 'admitted') effect = { type: 'admission', admission: fence.admit(PROXY, event.incarnation) };
+      else if (event.type === 'raised') fence.raise(PROXY, event.mark);
+      else effect = { type: 'verdict', served: fence.check(PROXY, event.mark, event.admission) === undefined };
+    },
+    pollEffect: () => {
+      const done = effect;
+      effect = undefined;
+      return done;
+    },
+    view: () => undefined,
+  };
 }
 
 /** A registry replica. Its first effects, from its construction, come with the first event. */

@@ -6,7 +6,7 @@ import { Draft } from './draft.ts';
 import type { Cores } from './draft.ts';
 import { GUARDS } from './guards.ts';
 import type { GuardName } from './guards.ts';
-import { registryMachine, rootMachine } from './machines.ts';
+import { fenceMachine, registryMachine, rootMachine } from './machines.ts';
 import { NO_FAULTS } from './state.ts';
 import type { Bounds, Broken, Instance, State } from './state.ts';
 import { StoreGraph } from './store-graph.ts';
@@ -36,6 +36,7 @@ export function coresOf(without: GuardName | undefined): Cores {
   return {
     registry: new Automaton(() => registryMachine(guard)),
     roots: [new Automaton(() => rootMachine(0)), new Automaton(() => rootMachine(1))],
+    fence: new Automaton(fenceMachine),
     store: new StoreGraph(),
     fencedAgents: guard?.unfencedAgents !== true,
   };
@@ -71,6 +72,7 @@ export function startOf(cores: Cores): Visit {
     lagging: false,
     watch: [],
     tunnels: [],
+    fences: [cores.fence.initial, cores.fence.initial],
     seen: [none, none],
     releasing: [],
     released: [],

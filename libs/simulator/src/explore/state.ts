@@ -1,4 +1,4 @@
-import type { Incarnation, RootEvent, TunnelId } from '@xylem/discovery';
+import type { Admission, Incarnation, RootEvent, TunnelId } from '@xylem/discovery';
 import type { SessionId, StoreOperation, StoreOutcome } from '@xylem/membership';
 import type { Batch, StoreNode } from './store-graph.ts';
 
@@ -58,6 +58,8 @@ export interface Tunnel {
   readonly id: TunnelId;
   readonly agent: Agent;
   readonly instance: InstanceIndex;
+  /** What the agent's fence knows it by. */
+  readonly admission: Admission;
 }
 
 /** A store operation that was asked for and is not over. */
@@ -81,6 +83,8 @@ export interface State {
   /** What the registry's watch has not told yet. */
   readonly watch: readonly Batch[];
   readonly tunnels: readonly Tunnel[];
+  /** State of each agent's fence. */
+  readonly fences: readonly [number, number];
   /** Newest incarnation that each agent has seen. */
   readonly seen: readonly [Incarnation, Incarnation];
   /** Releases that were asked for, by the instance's number of the request. */
