@@ -18,6 +18,12 @@ export const WINDOW_POLICY = {
 } as const;
 
 /**
+ * Larger windows can wait, smaller ones not: at most one change for the larger in this time. So crowds of short streams, one
+ * after the other, cost five settings a second at most, which no peer takes for a flood (see frame-meter.ts).
+ */
+const GROWTH_MS = 1_000;
+
+/**
  * The window each of `streams` open streams should have, given the one they have. It shrinks as soon as the budget is
  * exceeded, but grows only when twice as many streams would fit, so that streams that come and go cause no settings.
  */
@@ -35,6 +41,8 @@ export class StreamWindows {
   #streams = 0;
   #window: number = WINDOW_POLICY.greatestBytes;
   #unacknowledged = false;
+  #grownAtMs = Number.NEGATIVE_INFINITY;
+  #later: NodeJS.Timeout | undefined;
 
   /** The session was started with the greatest window. */
   attach(session: Http2Session): void {
@@ -59,12 +67,27 @@ export class StreamWindows {
     const session = this.#session;
     if (session === undefined || session.destroyed || session.closed || this.#unacknowledged) return;
     const window = nextWindow(this.#streams, this.#window);
-    if (window === this.#window) return;
+    if (window === this.#window || (window > this.#window && !this.#mayGrow())) return;
     this.#window = window;
     this.#unacknowledged = true;
     session.settings({ initialWindowSize: window }, () => {
       this.#unacknowledged = false;
       this.#adjust();
     });
+  }
+
+  /** False: too soon; it is looked at again when it is not. */
+  #mayGrow(): boolean {
+    const now = performance.now();
+    const waitMs = this.#grownAtMs + GROWTH_MS - now;
+    if (waitMs <= 0) {
+      this.#grownAtMs = now;
+      return true;
+    }
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined;
+      this.#adjust();
+    }, waitMs).unref();
+    return false;
   }
 }

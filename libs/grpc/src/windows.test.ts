@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ServerDuplexStream } from '@grpc/grpc-js';
 import { addHttp2Options, http2ServerOf, http2StreamOf } from './grpc-internals.ts';
-import { createChannel, handleDuplex } from './index.ts';
+import { createChannel, handleDuplex, handleUnary } from './index.ts';
 import type { GrpcChannel } from './index.ts';
 import { Echo } from './testing/echo.ts';
 import { nextWindow, WINDOW_POLICY } from './stream-windows.ts';
@@ -105,6 +105,15 @@ test('a lone stream gets a large window, many streams get small ones', async (t)
   for (let open = 0; open < 80; open += 1) many.push(await ready(channel));
   const crowd = await inFlight(link.toServer, link.toClient, 19 * MIB, () => many.forEach((call) => flood(call, MIB)));
   assert.ok(crowd > 19 * MIB && crowd < 20 * MIB * FRAMING, `${crowd} bytes in flight on 80 streams`);
+});
+
+test('crowds of short streams, one after the other, are no flood of settings to the peer', async (t) => {
+  const answer = handleUnary(Echo.unary, (request: Buffer) => Promise.resolve(request));
+  const { port } = await startServer(t, { tls: undefined, services: [answer] });
+  const channel = await plainChannel(t, `127.0.0.1:${port}`);
+  for (let crowd = 0; crowd < 60; crowd += 1) {
+    await Promise.all(Array.from({ length: 80 }, () => channel.unary(Echo.unary, BLOCK, 10_000)));
+  }
 });
 
 test('the window follows the number of streams, with slack against streams that come and go', () => {
