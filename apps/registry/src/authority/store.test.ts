@@ -27,10 +27,10 @@ function record(identity: string, change: Partial<IdentityRecord> = {}): Identit
   };
 }
 
-function write(store: AuthorityStore, read: Read<unknown>, value: IdentityRecord): Promise<boolean> {
+function write(store: AuthorityStore, before: Read<unknown>, value: IdentityRecord): Promise<boolean> {
   return store.commit({
-    compares: [{ key: read.key, modRevision: read.modRevision }],
-    steps: [{ type: 'put', key: read.key, value: encodeRecord(value), lease: 0n }],
+    compares: [{ key: before.key, modRevision: before.modRevision }],
+    steps: [{ type: 'put', key: before.key, value: encodeRecord(value), lease: 0n }],
   });
 }
 
