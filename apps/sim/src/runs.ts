@@ -2,10 +2,7 @@ import { formatTraceLine } from '@xylem/simulator';
 import type { SimConfig } from './config.ts';
 import { runSeeds } from './pool.ts';
 import { runSeed } from './seeds.ts';
-import { describeSummary, summarise } from './summary.ts';
-
-/** So many seeds have to reach every situation that matters. */
-const REACH_ALL_SEEDS = 2_000;
+import { describeSummary, REACH_ALL_SEEDS, summarise } from './summary.ts';
 
 /** One seed. False when a promise broke. */
 export function runOne(config: SimConfig): boolean {
