@@ -11,6 +11,7 @@ import { Guard } from './authorise.ts';
 import { openPlane } from './authority/open.ts';
 import { ADMIN_PREFIX } from './authority/own-identity.ts';
 import type { AuthorityPlane } from './authority/plane.ts';
+import { knownIntermediates } from './authority/intermediates.ts';
 import type { Mirror } from './authority/mirror.ts';
 import { openAuthorityStore } from './authority/store.ts';
 import type { AuthorityStore } from './authority/store.ts';
@@ -151,6 +152,7 @@ function openGrants(
   const proofs = new UserProofs({
     domain: settings.domain,
     trust: () => tls.current().ca,
+    intermediates: () => knownIntermediates(mirror),
     refusal: (identity, issuedAtMs) => revoked.refusalOf(identity, issuedAtMs),
   });
   return new Grants({

@@ -89,14 +89,14 @@ export class Intermediates {
 interface Known {
   readonly revision: bigint;
   readonly text: string;
-  readonly certificates: readonly Uint8Array[];
+  readonly certificates: readonly Buffer[];
 }
 
 /** By mirror. Every dial asks; renewals change the revision all the time, and intermediates once in two weeks. */
 const known = new WeakMap<Mirror, Known>();
 
 /** DER of the intermediates of all replicas, those that certificates alive may have been signed with. */
-export function knownIntermediates(mirror: Mirror): readonly Uint8Array[] {
+export function knownIntermediates(mirror: Mirror): readonly Buffer[] {
   const { revision } = mirror;
   const last = known.get(mirror);
   if (last?.revision === revision) return last.certificates;

@@ -1,5 +1,6 @@
 import { REVOCATIONS_PREFIX, TRUST_KEY, decodeRevocation, decodeTrust, trustPem } from '@xylem/authority';
 import type { registry as wire } from '@xylem/wire';
+import { knownIntermediates } from '../authority/intermediates.ts';
 import type { Mirror } from '../authority/mirror.ts';
 
 /** The part of a `Security` message that says who may do what. */
@@ -70,6 +71,7 @@ export class SecurityHub {
       }),
       trust: trust === undefined ? '' : trustPem(trust),
       trustGeneration: BigInt(trust?.generation ?? 0),
+      intermediates: [...knownIntermediates(mirror)],
     };
   }
 }

@@ -26,6 +26,7 @@ export class Security {
   readonly authority: DialAuthority;
   readonly proofs: UserProofs;
   readonly #parts: SecurityParts;
+  #intermediates: readonly Uint8Array[] = [];
 
   constructor(parts: SecurityParts) {
     const { domain, tls, telemetry, revoked, link } = parts;
@@ -39,6 +40,7 @@ export class Security {
     this.proofs = new UserProofs({
       domain,
       trust: () => tls.current().ca,
+      intermediates: () => this.#intermediates,
       refusal: (identity, issuedAtMs) => revoked.refusalOf(identity, issuedAtMs),
     });
     this.authority = new DialAuthority({
@@ -53,6 +55,7 @@ export class Security {
   /** Told by the registry: what it changes here takes effect at once, for what is open as well. */
   update(security: wire.Security): void {
     const { revoked, dials, telemetry } = this.#parts;
+    this.#intermediates = security.intermediates;
     revoked.update(security);
     if (!this.gate.update(security)) return;
     this.standing.renewAll();

@@ -1,3 +1,4 @@
+import { completeChain } from '../chain.ts';
 import { describeIdentity } from '../identity.ts';
 import type { RefusedStatement } from './types.ts';
 import { VerifiedChains } from './verified-chains.ts';
@@ -15,6 +16,11 @@ export interface UserProofOptions {
   readonly domain: string;
   /** PEM of every root that is trusted now. */
   readonly trust: () => string;
+  /**
+   * Intermediates of all registries, DER: TLS shows a server no more of a user's chain than the end entity, so that is all
+   * that is passed on.
+   */
+  readonly intermediates: () => readonly Uint8Array[];
   /** Why credentials of this identity (`user/alice`) issued at that moment count no longer; undefined when they do. */
   readonly refusal: (identity: string, issuedAtMs: number) => string | undefined;
 }
@@ -56,7 +62,11 @@ export class UserProofs {
   }
 
   #certificate(chain: readonly Uint8Array[]): ProvenUser | RefusedStatement {
-    const verified = this.#chains.verify(chain, this.#options.trust(), Date.now());
+    const verified = this.#chains.verify(
+      completeChain(chain, this.#options.intermediates()),
+      this.#options.trust(),
+      Date.now(),
+    );
     if (verified.kind === 'problem') return refused(`the certificate was refused: ${verified.detail}`);
     const { identity, issuedAtMs, notAfterMs } = verified;
     if (identity.kind === 'user') return this.#current(identity.user, issuedAtMs, notAfterMs);

@@ -301,6 +301,11 @@ export interface Security {
    */
   trust: string;
   trustGeneration: bigint;
+  /**
+   * DER of the intermediates that certificates alive may have been signed with. TLS shows a server of ours no more of a
+   * client's chain than the end entity; whoever checks it elsewhere completes it with these.
+   */
+  intermediates: Buffer[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -2814,6 +2819,7 @@ function createBaseSecurity(): Security {
     revocations: [],
     trust: "",
     trustGeneration: 0n,
+    intermediates: [],
     _unknownFields: {},
   };
 }
@@ -2849,6 +2855,9 @@ export const Security: MessageFns<Security> = {
         throw new globalThis.Error("value provided for field message.trustGeneration of type uint64 too large");
       }
       writer.uint32(56).uint64(message.trustGeneration);
+    }
+    for (const v of message.intermediates) {
+      writer.uint32(66).bytes(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2930,6 +2939,14 @@ export const Security: MessageFns<Security> = {
             message.trustGeneration = reader.uint64() as bigint;
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.intermediates.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2966,6 +2983,7 @@ export const Security: MessageFns<Security> = {
     message.trustGeneration = (object.trustGeneration !== undefined && object.trustGeneration !== null)
       ? BigInt(object.trustGeneration)
       : 0n;
+    message.intermediates = object.intermediates?.map((e) => e) || [];
     return message;
   },
 };
