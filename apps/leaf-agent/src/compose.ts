@@ -1,6 +1,6 @@
 import { openAudit } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
-import { defaultLeafConfig } from '@xylem/discovery';
+import { defaultLeafConfig, DialFence } from '@xylem/discovery';
 import type { LifetimeOptions } from '@xylem/grpc';
 import type { LeafConfig, LeafStatus, Random } from '@xylem/discovery';
 import { StatementVerifier } from '@xylem/identity';
@@ -20,7 +20,6 @@ import { DialTelemetry } from './telemetry/dials.ts';
 import { DialAdmission } from './trust/dial-admission.ts';
 import { GossipAdmission } from './trust/gossip-admission.ts';
 import { SeenConnections } from './trust/seen-connections.ts';
-import { Fence } from './tunnel/fence.ts';
 import { SOFTWARE_VERSION } from './version.ts';
 
 /** What tests replace. */
@@ -119,7 +118,7 @@ function makeAgent(
         leaf,
         agent,
         nodes: new NodeList(config.nodes),
-        fence: new Fence(),
+        fence: new DialFence(),
         admission: new DialAdmission({ leaf, agent, instance, verifier, seen: new SeenConnections() }),
         telemetry: new DialTelemetry(telemetry, audit),
         maxConnectionsPerTunnel: config.maxConnectionsPerTunnel,

@@ -1,1 +1,0 @@
-export { DialFence as Fence } from '@xylem/discovery';
