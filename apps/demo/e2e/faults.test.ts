@@ -190,6 +190,11 @@ describe('with the embedded store', () => {
   test('SIGKILL of the registry with its store: no connection notices; a new agent is provisional, and recorded after the return', async (context) => {
     const { rig, registry, balancer, proxies } = world;
     const kept = await openEchoes('p2', 5);
+    // Dials without a registry go by standing grants, which are given for leaf clusters that have been there.
+    const earlier = await rig.startAgent('tokyo', 'a0', { root: balancer.address });
+    await Promise.all(proxies.map(({ id }) => waitFor(EVENT.claimRecorded, 'tokyo/a0', 0, about(id))));
+    await answersAt('p3', `echo.tokyo:${ECHO_PORT}`);
+    await earlier.stop(DEADLINE_MS);
     const killedAt = performance.now();
     registry.kill('SIGKILL');
     await registry.exited;

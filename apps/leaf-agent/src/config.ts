@@ -1,5 +1,5 @@
 import { isName } from '@xylem/discovery';
-import { address, commonKeys, durationMs, loadConfig, withCredentials } from '@xylem/service';
+import { address, commonKeys, durationMs, loadConfig, parseHostPort, withCredentials } from '@xylem/service';
 import type { ConfigInput, ConfigOutcome } from '@xylem/service';
 import * as z from 'zod';
 import { SOFTWARE_VERSION } from './version.ts';
@@ -72,6 +72,29 @@ const schema = withCredentials(
   }),
 );
 
+const checked = schema.superRefine((config, context) => {
+  const own = parseHostPort(config.ops.listen);
+  for (const [index, { ports }] of config.nodes.entries()) {
+    for (const [at, { address: text }] of ports.entries()) {
+      const node = parseHostPort(text);
+      if (node === undefined || own === undefined || node.port !== own.port || !isOwnHost(node.host, own.host))
+        continue;
+      context.addIssue({
+        code: 'custom',
+        path: ['nodes', index, 'ports', at, 'address'],
+        message: `${text} is where this agent serves its own metrics (ops.listen); users must not reach that`,
+      });
+    }
+  }
+});
+
+const OWN_MACHINE = /^(?:127\.|localhost\.?$|0\.0\.0\.0$|::1?$)/i;
+
+/** What listens on the machine's own or unspecified address is reached by each name of the machine. */
+function isOwnHost(host: string, listens: string): boolean {
+  return host === listens || (OWN_MACHINE.test(host) && OWN_MACHINE.test(listens));
+}
+
 export type AgentConfig = z.output<typeof schema>;
 
 /** Reads file, environment and flags; every problem is listed with its key. */
@@ -81,7 +104,7 @@ export function loadAgentConfig(input: ConfigInput): ConfigOutcome<AgentConfig> 
       service: 'xylem-leaf-agent',
       version: SOFTWARE_VERSION,
       summary: 'Dials out to every root proxy, claims each, and carries connections to the nodes of its leaf cluster.',
-      schema,
+      schema: checked,
     },
     input,
   );

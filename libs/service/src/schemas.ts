@@ -3,6 +3,8 @@ import { isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 
 const HOST_NAME = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})?)*\.?$/;
+/** As URLs have it: what ends in a number is an address or nothing, so that 0x7f.1 and 0177.1 are no names for 127.0.0.1. */
+const NUMERIC_END = /(?:^|\.)(?:\d+|0[xX][0-9A-Fa-f]*)\.?$/;
 const PORT_MAX = 65_535;
 
 export interface HostPort {
@@ -18,7 +20,7 @@ export function parseHostPort(text: string): HostPort | undefined {
   const port = Number(digits);
   if (port > PORT_MAX) return undefined;
   if (v6 !== undefined) return isIPv6(v6) ? { host: v6, port } : undefined;
-  if (hostName === undefined || !(isIPv4(hostName) || (HOST_NAME.test(hostName) && !/^[\d.]+$/.test(hostName))))
+  if (hostName === undefined || !(isIPv4(hostName) || (HOST_NAME.test(hostName) && !NUMERIC_END.test(hostName))))
     return undefined;
   return { host: hostName, port };
 }
