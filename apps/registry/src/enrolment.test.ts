@@ -139,6 +139,7 @@ it('cuts off a revoked identity: no renewal, no joining again before it is unloc
   await assert.rejects(renewIdentity(directory, addressesOf(registry)), refusedWith('revoked'));
   const again = await enrol(t, registry, token);
   assert.equal(again.stored.facts.generation, 2);
+  assert.equal((await renewIdentity(again.directory, addressesOf(registry))).facts.generation, 3);
 });
 
 it('answers the same join again for the same key', async (t) => {

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditLog } from '@xylem/audit';
 import {
   clonePlan,
@@ -65,6 +66,8 @@ export interface EnrolmentParts {
 
 /** How often a decision is made again because somebody else changed what it was made on. */
 const MAX_ROUNDS = 8;
+const MS_PER_SECOND = 1_000;
+const MAX_CLOCK_WAIT_MS = 2_000;
 
 /** Gives certificates to who has a right to one: each decision and its record are one transaction. */
 export class Enrolments {
@@ -180,6 +183,7 @@ export class Enrolments {
     const identity = parseIdentity([`spiffe://${domain}/${grant.identity}`], domain);
     if (identity.kind === 'problem') throw new AuthorityError('invalid', 'that is no name', '');
     const ttlMs = identity.kind === 'user' ? this.#parts.userTtlMs : this.#parts.certificateTtlMs;
+    await this.#passRevocation(grant.identity);
     const trust = keyring.trust.generation;
     const certificate = await keyring.issuer.sign(identity, request, ttlMs);
     const { keyFingerprint: key, issuedAtMs, notAfterMs, root } = certificate;
@@ -193,6 +197,26 @@ export class Enrolments {
       details: { ...line.details, generation: grant.generation, repeat: grant.repeat },
     });
     return { identity: grant.identity, generation: grant.generation, certificate, trustGeneration: trust };
+  }
+
+  /**
+   * Certificates tell their issue to the second: one from the second of a revocation would not count, and nobody would see why. Also
+   * passes the difference of replicas' clocks, within reason.
+   */
+  async #passRevocation(name: string): Promise<void> {
+    const { store, now } = this.#parts;
+    const { record } = await store.read(revocationKey(name), decodeRevocation);
+    if (record === undefined) return;
+    const waitMs = Math.ceil(record.beforeMs / MS_PER_SECOND) * MS_PER_SECOND - now();
+    if (waitMs <= 0) return;
+    if (waitMs > MAX_CLOCK_WAIT_MS) {
+      throw new AuthorityError(
+        'unavailable',
+        'the revocation of this identity is dated ahead of the clock',
+        'try again',
+      );
+    }
+    await sleep(waitMs);
   }
 
   async #lockClone(identity: Read<IdentityRecord>, address: string): Promise<undefined> {

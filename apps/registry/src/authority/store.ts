@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AUTHORITY_PREFIX, AUTHORITY_PREFIX_END, endOfPrefix } from '@xylem/authority';
 import type { Plan, PlanStep, Read } from '@xylem/authority';
 import { createEtcdStore } from '@xylem/etcd';
@@ -101,12 +102,16 @@ class Store implements AuthorityStore {
       target: 'mod' as const,
       equals: modRevision,
     }));
-    const outcome = await this.#etcd.run({ type: 'txn', compares, success, failure: [] }, OPERATION_MS);
-    if (outcome.status === 'done') return outcome.result.type === 'txn' && outcome.result.succeeded;
-    // A lease that lapsed meanwhile took its record along: the compares would have failed as well.
-    if (outcome.status === 'failed' && outcome.cause === 'lease-not-found') return false;
-    if (outcome.status === 'failed') throw new StoreDownError(outcome.detail);
-    return this.#wasDone(success);
+    const deadline = performance.now() + BUDGET_MS;
+    for (;;) {
+      const outcome = await this.#etcd.run({ type: 'txn', compares, success, failure: [] }, OPERATION_MS);
+      if (outcome.status === 'done') return outcome.result.type === 'txn' && outcome.result.succeeded;
+      if (outcome.status === 'unknown') return this.#wasDone(success);
+      // A lease that lapsed meanwhile took its record along: the compares would have failed as well.
+      if (outcome.cause === 'lease-not-found') return false;
+      if (outcome.cause !== 'unavailable' || !this.#mayRetry(deadline)) throw new StoreDownError(outcome.detail);
+      await sleep(RETRY_MS);
+    }
   }
 
   close(): void {
@@ -176,8 +181,12 @@ class Store implements AuthorityStore {
       const outcome = await this.#etcd.run(operation, OPERATION_MS);
       if (outcome.status === 'done') return outcome;
       const final = outcome.status === 'failed' && outcome.cause !== 'unavailable';
-      if (final || this.#closed || performance.now() + RETRY_MS > deadline) throw new StoreDownError(outcome.detail);
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (final || !this.#mayRetry(deadline)) throw new StoreDownError(outcome.detail);
+      await sleep(RETRY_MS);
     }
+  }
+
+  #mayRetry(deadline: number): boolean {
+    return !this.#closed && performance.now() + RETRY_MS <= deadline;
   }
 }
