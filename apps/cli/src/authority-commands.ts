@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { withRegistry } from './admin-client.ts';
 import type { AdminFlags, Registry } from './admin-client.ts';
@@ -19,7 +18,6 @@ interface JoinFlags {
   readonly agent?: string;
   readonly name?: string;
   readonly identityDir?: string;
-  readonly dir?: string;
   readonly domain?: string;
 }
 
@@ -77,13 +75,9 @@ export function addJoinCommands(program: Command, terminal: Terminal): void {
   join_(service(program, 'registry'), 'exchange a token for an identity, as a further registry')
     .requiredOption('--registry <host:port>', 'where another registry enrols (port 7101)', append)
     .option('--name <name>', "name of the registry (default: the host's name)")
-    .requiredOption(
-      '--dir <folder>',
-      'folder of its authority (authority.dir, by default authority in its data directory)',
-    )
+    .option('--identity-dir <folder>', 'where to keep the identity (default /var/lib/xylem/<name>/identity)')
     .action(async (_: unknown, self: Command) => {
-      const { tokenFile, registry, name, dir = '', ...flags } = flagsOf(self);
-      const directory = join(dir, 'identity');
+      const { tokenFile, registry, name, identityDir: directory, ...flags } = flagsOf(self);
       await run({ role: 'registry', tokenFile, addresses: registry ?? [], name, directory, domain: flags.domain });
     });
 

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { StatusError } from '@xylem/grpc';
 import { access } from '@xylem/wire';
@@ -16,6 +17,8 @@ import { StandInRootProxy } from './testing/root-proxy.ts';
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
 /** For the whole suite: some fifty processes, one after the other. */
 const LIMIT = { timeout: 120_000 };
+/** Starting a process on a busy machine takes seconds. */
+const FIRST_TTL_MS = 6_000;
 
 interface Ended {
   readonly status: number | null;
@@ -131,6 +134,29 @@ describe('xylem', LIMIT, () => {
     const { status, err } = await run([...settings(), 'connect', 'reset.berlin:1']);
     assert.equal(status, 1);
     assert.match(err, /^xylem: connection to reset\.berlin:1 was reset \(peer-reset\).*\n$/);
+  });
+
+  it('connect lasts beyond the certificate it began with, when a newer one is put in its place', async () => {
+    const strict = await StandInRootProxy.start({ graceMs: 300, lastWordsMs: 100 });
+    const folder = await strict.identity(directory, { kind: 'user', user: 'bea' }, FIRST_TTL_MS);
+    const end = Date.now() + FIRST_TTL_MS + 1_000;
+    const server = createServer((socket) => socket.pipe(socket));
+    servers.push(server);
+    strict.answers.set('echo.berlin', { port: await listen(server) });
+    const child = start(['--root', strict.address, '--identity-dir', folder, 'connect', 'echo.berlin:7']);
+    child.stdin.write('one');
+    const failed = text(child.stderr).then((err) => (err === '' ? undefined : assert.fail(err)));
+    await Promise.race([once(child.stdout, 'data'), failed]);
+    await strict.identity(directory, { kind: 'user', user: 'bea' });
+    while (Date.now() < end + 500) {
+      child.stdin.write('more');
+      await Promise.race([once(child.stdout, 'data'), failed]);
+      await sleep(100);
+    }
+    child.stdin.end();
+    await once(child, 'close');
+    assert.equal(child.exitCode, 0);
+    await strict.close();
   });
 
   it('connect says why the root proxy ended the connection', async () => {

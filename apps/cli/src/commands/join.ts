@@ -22,7 +22,7 @@ export interface JoinOptions {
   readonly domain: string;
   /** Default: the host's name. */
   readonly name?: string;
-  /** Default: `/var/lib/xylem/<name>`. */
+  /** Default: `/var/lib/xylem/<name>`, and `identity` below it for a registry. */
   readonly directory?: string;
 }
 
@@ -31,7 +31,9 @@ const DATA_DIR = '/var/lib/xylem';
 /** The text of a join: who this machine is now, and what to put into the configuration. */
 export async function joinCluster(options: JoinOptions, note: (text: string) => void): Promise<string> {
   const name = nameOf(options);
-  const directory = resolve(options.directory ?? `${DATA_DIR}/${name}`);
+  // A registry keeps more than its identity there.
+  const standard = options.role === 'registry' ? `${DATA_DIR}/${name}/identity` : `${DATA_DIR}/${name}`;
+  const directory = resolve(options.directory ?? standard);
   const addresses = options.addresses.map(addressOf);
   const token = await readToken(options.tokenFile, note);
   const as: JoinAs = { role: options.role, name };
@@ -76,7 +78,7 @@ function joinedText({ facts }: StoredIdentity, directory: string): string {
   const until = new Date(facts.notAfterMs).toISOString();
   const [kind, first = '', , last = ''] = facts.identity.split('/');
   const names = kind === 'leaf' ? `leaf: ${first}\nagent: ${last}` : `id: ${first}`;
-  const where = kind === 'registry' ? '' : `\nidentity: { dir: ${JSON.stringify(directory)} }`;
+  const where = `\nidentity: { dir: ${JSON.stringify(directory)} }`;
   return `joined ${facts.domain} as ${facts.identity}; certificate until ${until}, renewed by the service\n\n${names}${where}\n`;
 }
 

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { FramePort, carry, refuse } from '@xylem/carrier';
 import { createServer, handleDuplex, handleUnary } from '@xylem/grpc';
-import type { GrpcServer, StatusError } from '@xylem/grpc';
+import type { GrpcServer, LifetimeOptions, StatusError } from '@xylem/grpc';
 import { createAuthority, memoryTlsSource, writeCertificateFile, writeKeyFile } from '@xylem/identity';
 import type { Authority, Identity } from '@xylem/identity';
 import type { DialOutcome } from '@xylem/tunnel';
@@ -34,11 +34,12 @@ export class StandInRootProxy {
     this.#authority = authority;
   }
 
-  static async start(): Promise<StandInRootProxy> {
+  static async start(lifetime: LifetimeOptions = {}): Promise<StandInRootProxy> {
     const authority = await createAuthority({ domain: DOMAIN });
     const proxy = new StandInRootProxy(authority);
     const own = await authority.issue({ kind: 'proxy', proxy: 'p1' }, TTL_MS);
     const server = createServer({
+      lifetime,
       tls: memoryTlsSource({ ca: own.ca, cert: own.cert, key: own.key.reveal() }),
       services: [
         handleDuplex(RawFrameMethods.dial, (call) => proxy.#dial(new FramePort(call))),
