@@ -62,11 +62,9 @@ export class UserProofs {
   }
 
   #certificate(chain: readonly Uint8Array[]): ProvenUser | RefusedStatement {
-    const verified = this.#chains.verify(
-      completeChain(chain, this.#options.intermediates()),
-      this.#options.trust(),
-      Date.now(),
-    );
+    const { trust, intermediates } = this.#options;
+    const complete = (shown: readonly Uint8Array[]): readonly Uint8Array[] => completeChain(shown, intermediates());
+    const verified = this.#chains.verify(chain, trust(), Date.now(), complete);
     if (verified.kind === 'problem') return refused(`the certificate was refused: ${verified.detail}`);
     const { identity, issuedAtMs, notAfterMs } = verified;
     if (identity.kind === 'user') return this.#current(identity.user, issuedAtMs, notAfterMs);

@@ -29,14 +29,20 @@ export class VerifiedChains {
    * As `verifyChainInFull`. What was verified counts under exactly this trust, and not beyond the certificate's end.
    *
    * @param chain DER, the end entity first.
+   * @param complete Adds what was not shown; called only when the chain is verified anew.
    */
-  verify(chain: readonly Uint8Array[], trust: string, nowMs: number): VerifiedChain | IdentityProblem {
+  verify(
+    chain: readonly Uint8Array[],
+    trust: string,
+    nowMs: number,
+    complete: (chain: readonly Uint8Array[]) => readonly Uint8Array[] = (shown) => shown,
+  ): VerifiedChain | IdentityProblem {
     const hash = createHash('sha256');
     for (const der of chain) hash.update(`${der.length}:`).update(der);
     const digest = hash.digest('base64');
     const known = this.#chains.get(digest);
     if (known?.trust === trust && nowMs >= known.sinceMs && nowMs <= known.untilMs) return known.chain;
-    const verified = verifyChainInFull(chain, trust, nowMs, this.#purpose);
+    const verified = verifyChainInFull(complete(chain), trust, nowMs, this.#purpose);
     if (verified.kind === 'problem') return verified;
     const untilMs = Math.min(verified.notAfterMs, nowMs + RECHECK_MS);
     this.#chains.set(digest, { chain: verified, trust, sinceMs: nowMs, untilMs });
