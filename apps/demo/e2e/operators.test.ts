@@ -37,7 +37,36 @@ describe('buf curl', () => {
         part: 'p1',
         name: `registry.${DOMAIN}`,
         service: 'xylem.registry.v1.RegistryService',
-        calls: [['Session', '{"hello":{}}', /"REFUSAL_CODE_VERSION"[^]*speaks version 1/]],
+        calls: [
+          ['Session', '{"hello":{}}', /"REFUSAL_CODE_VERSION"[^]*speaks version 1/],
+          ['AuthoriseDial', '{}', /invalid_argument|nothing says who dials/],
+          ['GetStandingGrant', '{}', /invalid_argument/],
+        ],
+      },
+      {
+        address: registryAddress(),
+        // The policy of the demo lists this user as an administrator.
+        part: 'you',
+        name: `registry.${DOMAIN}`,
+        service: 'xylem.admin.v1.AdminService',
+        calls: [
+          ['PutUser', '{}', /invalid_argument[^]*no user name/],
+          ['ListUsers', '{}', /^\{/],
+          ['RemoveUser', '{"name":"nobody"}', /^\{/],
+          ['GetPolicy', '{}', /"version": "1"[^]*this-machine/],
+          ['SetPolicy', '{"yaml":"rules: 7"}', /line 1, column 8: rules: must be a list/],
+          ['ListPolicies', '{}', /"setBy": "policy\.file"/],
+          ['CheckPolicy', '{"user":"you","leaf":"berlin","node":"web","port":80}', /"allowed": true[^]*this-machine/],
+          ['Revoke', '{}', /invalid_argument/],
+          ['Unlock', '{}', /invalid_argument|^\{/],
+          ['ListIdentities', '{}', /^\{/],
+          // The demo's certificates are no registry's.
+          ['AddToken', '{}', /unimplemented/],
+          ['ListTokens', '{}', /unimplemented/],
+          ['RemoveToken', '{}', /unimplemented/],
+          ['GetAuthority', '{}', /unimplemented/],
+          ['RotateAuthority', '{}', /unimplemented/],
+        ],
       },
       {
         address: demo.proxy('p1').addresses.tunnel,
@@ -97,7 +126,9 @@ describe('buf curl', () => {
         .trim()
         .split('\n')
         .filter((service) => !service.startsWith('grpc.reflection.'));
-      assert.deepEqual(found, ['grpc.health.v1.Health', port.service], stderr);
+      const here = ports().filter(({ address }) => address === port.address);
+      const everywhere = ['grpc.health.v1.Health', 'xylem.channel.v1.ChannelService'];
+      assert.deepEqual(found, [...everywhere, ...here.map(({ service }) => service)].toSorted(), stderr);
       for (const service of ['', port.service]) {
         const checked = await buf(port, '/grpc.health.v1.Health/Check', '-d', JSON.stringify({ service }));
         assert.deepEqual(
@@ -125,7 +156,7 @@ describe('buf curl', () => {
   });
 
   test("is refused where its certificate's kind has no business", async () => {
-    const [registry, , peer] = ports();
+    const [registry, , , peer] = ports();
     const hello = JSON.stringify({ hello: { minVersion: 1, maxVersion: 1, proxy: 'p1', instanceNonce: 'n' } });
     for (const [{ address, name, service }, method, body] of [
       [registry, 'Session', hello],
