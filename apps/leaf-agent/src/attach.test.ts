@@ -128,7 +128,7 @@ describe('an agent attaching', { timeout: 30_000 }, () => {
   test('answers PING, and gives up a proxy that does not', async () => {
     const { log } = await startAgent();
     const tunnel = await root.attached();
-    tunnel.accept({ pingIntervalMs: 20, deadAfterMs: 60 });
+    tunnel.accept({ pingIntervalMs: 20, deadAfterMs: 2_000 });
     tunnel.send({ $case: 'ping', value: { nonce: 99n } });
     assert.equal((await tunnel.next('pong')).value.nonce, 99n);
     await tunnel.next('ping');
