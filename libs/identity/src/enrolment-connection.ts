@@ -14,6 +14,12 @@ const STAGE_TIMEOUT_MS = 5_000;
 /** Certificates between a registry's own and its root: one intermediate, and room for one more. */
 const MAX_CHAIN = 4;
 
+/** Where a pin came from, and how to get the right one. */
+const OTHER_ROOT = {
+  token: { which: 'that the token pins', remedy: 'make a new token' },
+  person: { which: 'with this pin', remedy: 'ask an administrator for the pin' },
+} as const;
+
 /** What the other end of a TLS connection is checked against, and what it is shown. */
 export interface TlsTrust {
   /** PEM of the roots that are trusted. */
@@ -44,6 +50,7 @@ export async function fetchPinnedRoot(
   target: EnrolmentAddress,
   domain: string,
   pins: readonly string[],
+  pinnedBy: keyof typeof OTHER_ROOT = 'token',
 ): Promise<string> {
   const socket = await connect(target, domain, { rejectUnauthorized: false });
   try {
@@ -52,9 +59,10 @@ export async function fetchPinnedRoot(
     if (root !== undefined) return root.toString();
     const problem = notARegistry(chain[0]?.subjectAltName, domain);
     if (problem !== undefined) throw problem;
-    throw new EnrolmentError('the registry shows another root certificate than the one that the token pins', {
+    const { which, remedy } = OTHER_ROOT[pinnedBy];
+    throw new EnrolmentError(`the registry shows another root certificate than the one ${which}`, {
       stage: 'tls',
-      remedy: 'make a new token; if that does not help, somebody is between this machine and the registry',
+      remedy: `${remedy}; if that does not help, somebody is between this machine and the registry`,
     });
   } catch (error) {
     throw at(target, error);

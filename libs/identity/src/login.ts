@@ -63,7 +63,7 @@ export function isUserPin(text: string): boolean {
 export function trustByPin(addresses: readonly EnrolmentAddress[], domain: string, pin: string): Promise<string> {
   const [, hex = ''] = PIN.exec(pin) ?? [];
   const pins = [Buffer.from(hex, 'hex').toString('base64url')];
-  return inTurn(addresses, (address) => fetchPinnedRoot(address, domain, pins));
+  return inTurn(addresses, (address) => fetchPinnedRoot(address, domain, pins, 'person'));
 }
 
 /** PEM of the root that is shown, whoever shows it: for a person to compare its pin before it is trusted. */

@@ -12,6 +12,8 @@ const GROUP_CHARACTERS = /^[A-Za-z0-9._@/+: -]+$/;
 const RULE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 const PORT = /^[1-9][0-9]{0,4}$/;
 const SHOWN = 60;
+/** `user:anonymous` would look like what it is not. */
+const RESERVED: ReadonlySet<string> = new Set(['anonymous', 'everyone']);
 
 /** Names of groups come from directories as well: letters, digits and `. _ @ / + : - space` inside, up to 128. */
 export function isGroupName(text: string): boolean {
@@ -29,6 +31,7 @@ export function parseGroupName(text: string): Parsed<string> {
 export function parseUserName(text: string): Parsed<string> {
   if (text.startsWith('user:')) return bad(`write ${quoted(text.slice('user:'.length))}: members are users already`);
   if (text.startsWith('group:')) return bad('groups do not nest; list the users');
+  if (RESERVED.has(text)) return bad(`${text} is no user: it has a meaning of its own in rules`);
   return isUserName(text)
     ? good(text)
     : bad(`${quoted(text)} is no name of a user; use 1 to 128 of a-z 0-9 . _ @ - in lower case`);
@@ -48,7 +51,7 @@ export function parseSubject(text: string): Parsed<Subject> {
     return group.ok ? good({ kind: 'group', group: group.value }) : group;
   }
   const user = text.startsWith('user:') ? text.slice('user:'.length) : text;
-  return isUserName(user)
+  return isUserName(user) && !RESERVED.has(user)
     ? good({ kind: 'user', user })
     : bad(`${quoted(text)} is nobody; write user:NAME, group:NAME, everyone or anonymous`);
 }

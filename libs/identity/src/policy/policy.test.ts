@@ -153,6 +153,8 @@ rules:
     assert.match(problemsOf('__proto__: {admins: [alice]}').join('; '), /"__proto__" is not known here/);
     assert.match(problemsOf('groups: {__proto__: [alice]}').join('; '), /"__proto__" is no name of a group/);
     assert.match(problemsOf('cutOpenConnections: yes').join('; '), /must be true or false/);
+    assert.match(problemsOf('admins: ["user:anonymous"]').join('; '), /"user:anonymous" is nobody/);
+    assert.match(problemsOf('groups: {a: [everyone]}').join('; '), /everyone is no user/);
     assert.match(problemsOf('rules: "\\e[2J\\u202e"\nadmins: ["\\e[2J"]').join('; '), /"\\u001b\[2J" is nobody/);
   });
 
