@@ -76,9 +76,9 @@ const checked = schema.superRefine((config, context) => {
   const own = parseHostPort(config.ops.listen);
   for (const [index, { ports }] of config.nodes.entries()) {
     for (const [at, { address: text }] of ports.entries()) {
-      const node = parseHostPort(text);
-      if (node === undefined || own === undefined || node.port !== own.port || !isOwnHost(node.host, own.host))
-        continue;
+      const parsed = parseHostPort(text);
+      if (parsed === undefined || own === undefined || parsed.port !== own.port) continue;
+      if (!isOwnHost(parsed.host, own.host)) continue;
       context.addIssue({
         code: 'custom',
         path: ['nodes', index, 'ports', at, 'address'],

@@ -311,18 +311,18 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     ];
     for (const [what, make] of CASES) {
       test(`${what}: the view stays, the tunnel is flagged`, async () => {
-        const { entries, stamp: before } = agent.agent.status();
+        const { entries, stamp: believed } = agent.agent.status();
         tunnel.send({ $case: 'discoveryRequest', value: await make() });
         await soon(agent.log.has({ event: 'gossip.rejected', proxy: 'p1' }), 'the refusal');
-        const after = agent.agent.status();
+        const now = agent.agent.status();
         assert.deepEqual(
-          [after.entries.map(({ proxy }) => proxy), after.stamp],
-          [entries.map(({ proxy }) => proxy), before],
+          [now.entries.map(({ proxy }) => proxy), now.stamp],
+          [entries.map(({ proxy }) => proxy), believed],
         );
         // For a while nothing from there is looked at, not even what is true.
         tunnel.send({ $case: 'discoveryRequest', value: onlyProxy(root.registry, 'p1', 200n) });
         assert.equal((await outcomeFor(wanted())).code, CONNECTED, 'the tunnel itself goes on');
-        assert.deepEqual(agent.agent.status().stamp, before);
+        assert.deepEqual(agent.agent.status().stamp, believed);
         const lines = (await auditLines()).filter(({ kind }) => kind === 'gossip.refused');
         assert.equal(lines.length, 1);
       });

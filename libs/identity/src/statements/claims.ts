@@ -63,7 +63,7 @@ const grantClaims = z
     } satisfies DialGrant,
   }));
 
-const policy = z.string().transform((value, context): Policy => {
+const canonical = z.string().transform((value, context): Policy => {
   const read = readCanonicalPolicy(value);
   if (read !== undefined) return read;
   context.addIssue({ code: 'custom', message: 'no canonical policy' });
@@ -71,7 +71,7 @@ const policy = z.string().transform((value, context): Policy => {
 });
 
 const standingClaims = z
-  .strictObject({ ...timed, aud: audience, proxy: name, pol: version, policy })
+  .strictObject({ ...timed, aud: audience, proxy: name, pol: version, policy: canonical })
   .transform((claims) => ({
     frame: frameOf(claims),
     content: {
