@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
-import { addAuthorityCommands, addJoinCommands } from './authority-commands.ts';
+import { withRegistry } from './admin-client.ts';
+import { addAuthorityCommands, addJoinCommands, adminFlags, withAdminOptions } from './authority-commands.ts';
 import { withRootProxy } from './client.ts';
 import { verifyFiles } from './commands/audit.ts';
 import { connectTo, readTarget } from './commands/connect.ts';
+import { diagnoseAuthority } from './commands/doctor-authority.ts';
 import { diagnose } from './commands/doctor.ts';
 import type { Finding } from './commands/doctor.ts';
 import { listNodes } from './commands/list.ts';
@@ -113,16 +115,22 @@ function addAccessCommands(program: Command, terminal: Terminal): void {
         await withRootProxy(config, (root) => listNodes(root, config.timeoutMs, { leaf: leaf ?? '', json })),
       );
     });
-  command('doctor', 'check identity, root proxies and mesh, and say what to mend').action(
-    async (_: unknown, self: Command) => {
+  withAdminOptions(command('doctor', 'check identity, root proxies and mesh, and say what to mend'))
+    .addHelpText(
+      'after',
+      '\nWith --admin-dir it looks at what the registry knows instead: locks, overdue renewals, rotation.',
+    )
+    .action(async (_: unknown, self: Command) => {
       let failures = 0;
-      await diagnose(loadClientConfig(flagsOf(self)), Date.now(), (finding) => {
+      const found = (finding: Finding): void => {
         if (finding.state === 'fail') failures += 1;
         terminal.out(findingLine(finding));
-      });
+      };
+      const admin = adminFlags(self);
+      if (admin.adminDir === undefined) await diagnose(loadClientConfig(flagsOf(self)), Date.now(), found);
+      else await withRegistry(admin, (registry) => diagnoseAuthority(registry, Date.now(), found));
       if (failures > 0) throw new CommandError(STATUS.failed, `${failures} of the checks failed`);
-    },
-  );
+    });
 }
 
 function findingLine({ state, what, text }: Finding): string {

@@ -89,6 +89,14 @@ export async function askForIntermediate(
   return signed.intermediate;
 }
 
+/**
+ * Whether a registry answers at an address with a certificate that leads to a root in `ca` (PEM); nothing is asked of it.
+ * Rejects with an EnrolmentError that says how far it came.
+ */
+export async function probeEnrolment(address: EnrolmentAddress, domain: string, ca: string): Promise<void> {
+  (await connectVerified(address, domain, { ca })).destroy();
+}
+
 /** The first answer counts; where there is none, or one that may be another elsewhere, the next address is tried. */
 export async function inTurn<T>(
   addresses: readonly EnrolmentAddress[],

@@ -10,7 +10,7 @@ export { CredentialError, joinOnce, openCredentials } from './credentials.ts';
 export type { CredentialFolder, CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
 export { EnrolmentError } from './enrolment-error.ts';
 export type { EnrolmentStage } from './enrolment-error.ts';
-export { askForIntermediate, joinByToken, renewIdentity } from './enrolment.ts';
+export { askForIntermediate, joinByToken, probeEnrolment, renewIdentity } from './enrolment.ts';
 export type { IntermediateAsk, JoinAs, JoinOptions } from './enrolment.ts';
 export {
   hasIdentity,

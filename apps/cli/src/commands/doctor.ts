@@ -1,7 +1,16 @@
 import { X509Certificate } from 'node:crypto';
 import { AccessService } from '@xylem/wire';
 import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
-import { KeyFileError, describeIdentity, fileTlsSource, isSignedByOwn, parseIdentity } from '@xylem/identity';
+import {
+  EnrolmentError,
+  KeyFileError,
+  describeIdentity,
+  fileTlsSource,
+  isSignedByOwn,
+  parseIdentity,
+  probeEnrolment,
+  readIdentityFacts,
+} from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
 import { buildMatrix, duration, printable } from '@xylem/matrix';
 import type { Matrix } from '@xylem/matrix';
@@ -17,11 +26,14 @@ export interface Finding {
 
 /** A user notices an hour before, a certificate of 90 days a week before. */
 const EXPIRY_WARNING_RATIO = 0.1;
+/** Services renew at half life. */
+const RENEWAL_OVERDUE = 2 / 3;
 
 /** Looks at the identity, then at every configured root proxy, then at the mesh; later checks need the earlier ones. */
 export async function diagnose(config: ClientConfig, now: number, found: (finding: Finding) => void): Promise<void> {
   const tls = checkIdentity(config, now, found);
   if (tls === undefined) return;
+  await checkRenewal(config.identityDir, tls, now, found);
   const matrices: Matrix[] = [];
   for (const address of config.root) {
     const matrix = await checkRoot(config, address, tls, found);
@@ -71,9 +83,41 @@ function checkValidity(certificate: X509Certificate, now: number): Finding {
   const what = 'validity';
   if (now < from)
     return { state: 'fail', what, text: `starts in ${duration(from - now)}; is this machine's clock right?` };
-  if (now >= to) return { state: 'fail', what, text: `ended ${duration(now - to)} ago; issue a new one` };
+  if (now >= to)
+    return { state: 'fail', what, text: `ended ${duration(now - to)} ago; log in, join or issue it again` };
   const state = to - now < (to - from) * EXPIRY_WARNING_RATIO ? 'warn' : 'ok';
   return { state, what, text: `${duration(to - now)} left, until ${new Date(to).toISOString()}` };
+}
+
+/** Of an identity that joined by token: whether it is renewed in time, and whether a registry could be reached for it. */
+async function checkRenewal(
+  directory: string,
+  tls: FileTlsSource,
+  now: number,
+  found: (finding: Finding) => void,
+): Promise<void> {
+  const facts = readIdentityFacts(directory);
+  if (facts === undefined || facts.identity.startsWith('user/')) return;
+  const { generation, issuedAtMs, notAfterMs, domain } = facts;
+  const share = (now - issuedAtMs) / (notAfterMs - issuedAtMs);
+  const what = 'renewal';
+  const shown = `generation ${generation}, ${Math.round(share * 100)} % of its life over`;
+  found(
+    share < RENEWAL_OVERDUE
+      ? { state: 'ok', what, text: shown }
+      : { state: 'warn', what, text: `${shown}, and not renewed; is the service running? its log says why` },
+  );
+  for (const address of facts.enrol) {
+    const name = `enrolment ${address.host}:${address.port}`;
+    try {
+      await probeEnrolment(address, domain, tls.current().ca);
+      found({ state: 'ok', what: name, text: 'a registry answers' });
+    } catch (error) {
+      if (!(error instanceof EnrolmentError)) throw error;
+      const remedy = error.remedy === '' ? '' : `; ${error.remedy}`;
+      found({ state: 'fail', what: name, text: `${printable(error.message)}${remedy}` });
+    }
+  }
 }
 
 async function checkRoot(
