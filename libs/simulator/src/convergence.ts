@@ -71,7 +71,7 @@ function agentNotConverged(agent: AgentProcess, live: readonly string[]): string
 /**
  * Why agents may believe longer than everybody else that something is so; undefined when nothing allows it. What nobody
  * vouches for any more expires after three minutes only, for an omission is no evidence:
- * - a root proxy that was never registered and is gone: no membership can speak of it;
+ * - a root proxy that is gone and was never registered in its last life: no membership can speak of it;
  * - a state of the store that only agents remember: it was restored from before that, and every root proxy and registry that knew
  *   of it is gone. Nobody is left whose word could raise the epoch, for agents' words do not.
  */
@@ -79,10 +79,11 @@ export function patience(world: World): string | undefined {
   return first(world.agents.values(), (agent) => {
     const remembered = remembersMore(world, agent);
     if (remembered !== undefined) return remembered;
-    const unknown = agent.brain?.status().entries.find(({ proxy, incarnation, state }) => {
-      return state !== 'gone' && incarnation === 0n && !isRunning(world, proxy);
-    });
-    return unknown && `${agent.host.name} knows ${unknown.proxy}, which was never registered`;
+    const known = agent.brain?.status().entries.filter(({ state }) => state !== 'gone') ?? [];
+    const unheard = known.find(
+      ({ proxy }) => !world.instances(proxy).some(({ host, registered }) => host.alive || registered),
+    );
+    return unheard && `${agent.host.name} knows ${unheard.proxy}, which was never registered`;
   });
 }
 
@@ -94,8 +95,4 @@ function remembersMore(world: World, agent: AgentProcess): string | undefined {
   const present = decodeEpoch(world.store.list(EPOCH_KEY, `${EPOCH_KEY}\0`)[0]?.value ?? '') ?? 0n;
   if (epoch <= present && revision <= world.store.store.revision) return undefined;
   return `${agent.host.name} believes in revision ${String(revision)} of epoch ${String(epoch)}`;
-}
-
-function isRunning(world: World, proxy: string): boolean {
-  return world.instances(proxy).some(({ host }) => host.alive);
 }

@@ -1,4 +1,4 @@
-import type { LeafEffect, LeafEvent } from '@xylem/discovery';
+import type { Admission, FenceMark, LeafEffect, LeafEvent } from '@xylem/discovery';
 import { DialFence, LeafDiscovery } from '@xylem/discovery';
 import { MentionedKnowledge, createAgent } from '@xylem/discovery/strategies';
 import { PRODUCTION, tapLeaf, tapLiveness } from './cores.ts';
@@ -9,6 +9,12 @@ import type { PlantedBug } from './planted-tap.ts';
 
 function leaf(name: string, tap: () => Tap<LeafEvent, LeafEffect>): PlantedBug {
   return { name, overrides: { cores: { leaf: (config, host) => tapLeaf(PRODUCTION.leaf(config, host), tap()) } } };
+}
+
+class LenientFence extends DialFence {
+  override check(proxy: string, mark: FenceMark, admission: Admission): string | undefined {
+    return mark.incarnation === 0n ? undefined : super.check(proxy, mark, admission);
+  }
 }
 
 /** Mistakes of a leaf agent. */
@@ -30,6 +36,12 @@ export const LEAF_BUGS: readonly PlantedBug[] = [
   {
     name: 'agent serves dials of any incarnation',
     overrides: { cores: { fence: () => Object.assign(new DialFence(), { check: () => undefined }) } },
+  },
+  {
+    name: 'agent serves whoever is not registered, though another with its name is',
+    overrides: { cores: { fence: () => new LenientFence() } },
+    harmless:
+      "the newer tunnel's grant closes the older one: what is left are the milliseconds between its welcome and that, which no seed meets (a test of `DialFence` does)",
   },
   leaf('gossip that omits a proxy closes its healthy tunnel', () => {
     const tunnels = new Map<string, Extract<LeafEvent, { type: 'tunnelEstablished' }>>();

@@ -67,9 +67,20 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
   registry('compaction of a watch goes unnoticed', () => ({
     event: (event) => (event.type === 'watchCompacted' ? [] : [event]),
   })),
-  registry('a keepalive that names no lease is taken for success', () => ({
-    event: (event) => (event.type === 'leaseKeptAlive' && event.ttlMs === 0 ? [{ ...event, ttlMs: 10_000 }] : [event]),
-  })),
+  {
+    ...registry('a keepalive that names no lease is taken for success', () => ({
+      event: (event) =>
+        event.type === 'leaseKeptAlive' && event.ttlMs === 0 ? [{ ...event, ttlMs: 10_000 }] : [event],
+    })),
+    // The store goes silent for as long as a lease lives, and the news of the lapse comes late.
+    shownBy: {
+      seed: 4,
+      faults: [
+        { kind: 'store-watch-lag', at: 10_000, forMs: 25_000, victim: 0.99, other: 0 },
+        { kind: 'store-down', at: 12_000, forMs: 10_000, victim: 0, other: 0 },
+      ],
+    },
+  },
   registry('leases are never kept alive', () => ({
     effect: (effect) => (effect.type === 'keepAlive' ? [] : [effect]),
   })),
@@ -96,6 +107,7 @@ export const REGISTRY_BUGS: readonly PlantedBug[] = [
         },
       };
     }),
+    // Restored to before the first epoch was written, then to after it: both histories wrote one key at one revision.
     shownBy: {
       seed: 3622,
       faults: [

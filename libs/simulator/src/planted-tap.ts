@@ -6,7 +6,7 @@ import type { Overrides } from './run.ts';
 export interface PlantedBug {
   readonly name: string;
   readonly overrides: Overrides;
-  /** Why it cannot break a promise: another defence mends it. Such a bug is not expected to be caught. */
+  /** Why it breaks no promise here: another defence mends it. Such a bug is not expected to be caught. */
   readonly harmless?: string;
   /** What shows it, where chance rarely brings that together. */
   readonly shownBy?: { readonly seed: number; readonly faults: readonly Fault[] };

@@ -33,6 +33,7 @@ export class ProxyProcess {
   readonly #nextBirth: () => number;
   #lives = 0;
   #birth = 0;
+  #registered = false;
   #onEnded: (() => void) | undefined;
   #turns = 0;
 
@@ -82,7 +83,10 @@ export class ProxyProcess {
       },
       note: (what) => this.#note(what),
       connect: (registry, answer) => connect(this, registry, answer),
-      inform: (event) => this.#root?.handle(event, this.host.now),
+      inform: (event) => {
+        if (event.type === 'registryConnected') this.#registered = true;
+        this.#root?.handle(event, this.host.now);
+      },
       perform: () => this.#perform(),
       ended: () => this.#onEnded?.(),
     };
@@ -109,6 +113,11 @@ export class ProxyProcess {
     return this.#turns;
   }
 
+  /** Whether its present life, or its last one, was ever registered. */
+  get registered(): boolean {
+    return this.#registered;
+  }
+
   get nonce(): InstanceNonce {
     return `${this.host.name}-${String(this.#lives)}` as InstanceNonce;
   }
@@ -133,6 +142,7 @@ export class ProxyProcess {
   start(): void {
     this.#lives += 1;
     this.#birth = this.#nextBirth();
+    this.#registered = false;
     this.host.start();
     this.#tunnels.clear();
     this.#root = this.#cores.root(this.#config, this.host);
