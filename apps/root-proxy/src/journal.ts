@@ -7,6 +7,7 @@ import { now } from './clock.ts';
 import type { ConnectionSummary, DialObserver, DialOrder } from './dials/types.ts';
 import { GrantTraces } from './grant-traces.ts';
 import type { FrontDoorRefusal, FrontDoorRequest } from './front-door/server.ts';
+import type { Denied } from './handlers/authority.ts';
 import type { ClaimAnswer } from './registry/messages.ts';
 import type { EnrolmentEnd } from './relay/enrolments.ts';
 import type { TunnelPortRefusal } from './relay/listener.ts';
@@ -55,6 +56,16 @@ export class Journal implements PlaneObserver, DialObserver {
   tunnelRefused(source: string, identity: string, cause: string, detail: string): void {
     this.#telemetry.log.warn(EVENT.tunnelRefused, { source, agent: identity, cause, detail });
     this.#metrics.counter(METRIC.claimDecisions, { result: `refused-${cause}` }).add();
+    if (cause !== 'denied') return;
+    const [leaf = '', agent = ''] = identity.split('/');
+    const details = { source, detail };
+    const actor = `leaf/${leaf}/agent/${agent}`;
+    this.#audit.record({ kind: 'request.denied', actor, subject: 'attach', outcome: 'denied', details });
+  }
+
+  requestDenied({ actor, subject, source, detail }: Denied): void {
+    this.#telemetry.log.warn(EVENT.requestRejected, { source, actor, method: subject, detail });
+    this.#audit.record({ kind: 'request.denied', actor, subject, outcome: 'denied', details: { source, detail } });
   }
 
   tunnelAttached(tunnel: Tunnel): void {
@@ -243,7 +254,7 @@ export class Journal implements PlaneObserver, DialObserver {
 
   enrolmentRelayed(source: string, registry: string, end: EnrolmentEnd): void {
     this.#metrics.counter(METRIC.enrolmentsRelayed, { result: end }).add();
-    const level = end === 'done' ? 'info' : 'warn';
+    const level = end === 'done' || end === 'left' ? 'info' : 'warn';
     this.#telemetry.log[level](EVENT.enrolmentRelayed, { source, registry, cause: end });
   }
 

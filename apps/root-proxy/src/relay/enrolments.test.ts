@@ -88,7 +88,7 @@ describe('enrolment relay', { timeout: 20_000 }, () => {
     await second.relayed;
     assert.deepEqual(
       ends.map(({ end }) => end),
-      ['reset', 'reset'],
+      ['reset', 'left'],
     );
   });
 });

@@ -3,7 +3,14 @@ import type { Socket } from 'node:net';
 import { parseHostPort } from '@xylem/service';
 
 /** How one ended; bounded: it labels a metric. */
-export type EnrolmentEnd = 'done' | 'unreachable' | 'deadline' | 'limit' | 'reset';
+export type EnrolmentEnd =
+  | 'done'
+  /** Whoever enrols went without a word, as it does once it has read what it wanted. */
+  | 'left'
+  | 'unreachable'
+  | 'deadline'
+  | 'limit'
+  | 'reset';
 
 export interface EnrolmentPorts {
   /** Once per connection, when it is over. `address`: the registry, empty when none could be reached. */
@@ -50,7 +57,7 @@ export class Enrolments {
     for (const address of addresses) {
       const registry = await reach(address);
       if (registry === undefined) continue;
-      return { end: socket.destroyed ? 'reset' : await splice(socket, registry), address };
+      return { end: socket.destroyed ? 'left' : await splice(socket, registry), address };
     }
     return { end: 'unreachable', address: '' };
   }
@@ -84,17 +91,23 @@ function splice(client: Socket, registry: Socket): Promise<EnrolmentEnd> {
       registry.destroy();
       resolve(end);
     };
-    const failed = (error: Error): void => finish(error instanceof Deadline ? 'deadline' : 'reset');
+    const failed =
+      (from: Socket) =>
+      (error: Error): void => {
+        if (error instanceof Deadline) finish('deadline');
+        else finish(from === client ? 'left' : 'reset');
+      };
     const bounded = (from: Socket, to: Socket, maxBytes: number): void => {
       let bytes = 0;
       from.on('data', (chunk: Buffer) => {
         bytes += chunk.length;
         if (bytes > maxBytes) finish('limit');
       });
-      from.once('error', failed);
+      from.once('error', failed(from));
       from.once('close', () => {
         if (from.readableEnded) to.end();
-        if (to.destroyed || !from.readableEnded) finish(from.readableEnded ? 'done' : 'reset');
+        if (to.destroyed || !from.readableEnded)
+          finish(from.readableEnded ? 'done' : from === client ? 'left' : 'reset');
       });
       from.pipe(to);
     };
