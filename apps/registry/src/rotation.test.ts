@@ -63,6 +63,10 @@ for (const kind of STORES) {
       const step = (force = false): Promise<admin.RotateAuthorityResponse> =>
         channel().unary(AdminService.rotateAuthority, { step: FORWARD, force }, DEADLINE_MS);
 
+      await assert.rejects(
+        following(t, second, joins)().unary(AdminService.rotateAuthority, { step: FORWARD, force: false }, DEADLINE_MS),
+        /FAILED_PRECONDITION: this registry does not hold the root that is to be replaced; .*--registry/,
+      );
       assert.equal((await step()).phase, 'prepared');
       assert.equal(
         (await renewIdentity(agent.directory, addressesOf(second))).material.ca,

@@ -1,7 +1,7 @@
 import type { RefusalCode } from '@xylem/authority';
 
 /** Codes of docs/PROTOCOL.md, "Enrolment". */
-export type AuthorityCode = RefusalCode | 'certificate-refused' | 'unavailable' | 'behind';
+export type AuthorityCode = RefusalCode | 'certificate-refused' | 'unavailable' | 'behind' | 'elsewhere';
 
 /** Authority refuses, or cannot do, what somebody asked for. Message and remedy hold nothing that they sent. */
 export class AuthorityError extends Error {

@@ -1,6 +1,7 @@
 import type { AuditLog } from '@xylem/audit';
 import {
   TRUST_KEY,
+  activeRoot,
   behind,
   decodeTrust,
   encodeRecord,
@@ -52,7 +53,9 @@ export class Rotation {
     const read = await this.#read();
     const left = await this.#behind(read.record, direction);
     if (left.length > 0 && !force) throw tooEarly(left);
-    const made = direction === 'forward' && needsNewRoot(read.record) ? await this.#newRoot() : undefined;
+    const begins = direction === 'forward' && needsNewRoot(read.record);
+    if (begins && !force) this.#assertHolder(read.record);
+    const made = begins ? await this.#newRoot() : undefined;
     const next = direction === 'forward' ? stepForward(read.record, made) : stepBack(read.record);
     if (next === undefined) throw new AuthorityError('invalid', 'no rotation is under way', '');
     await audit.commit({
@@ -67,6 +70,13 @@ export class Rotation {
       throw new AuthorityError('unavailable', 'somebody else has just made a step', 'look again: xylem ca status');
     }
     return { trust: next, behind: await this.#behind(next, 'forward') };
+  }
+
+  /** The others ask the holder of the present root for their intermediates, and so will they when the new one signs. */
+  #assertHolder(trust: TrustRecord): void {
+    if (this.#parts.keyring.roots.holds(activeRoot(trust).fingerprint)) return;
+    const remedy = 'name the registry that holds it with --registry, or give --force when its key is lost';
+    throw new AuthorityError('elsewhere', 'this registry does not hold the root that is to be replaced', remedy);
   }
 
   /** The key stays on this replica: from the next but one phase on, it is the one that signs intermediates. */

@@ -32,6 +32,7 @@ const STATUS: Readonly<Record<AuthorityCode, number>> = {
   'name-taken': 409,
   generation: 409,
   behind: 409,
+  elsewhere: 409,
   unavailable: 503,
 };
 

@@ -49,6 +49,7 @@ const CODES: Readonly<Record<AuthorityCode, number>> = {
   'name-taken': Status.ALREADY_EXISTS,
   generation: Status.ABORTED,
   behind: Status.FAILED_PRECONDITION,
+  elsewhere: Status.FAILED_PRECONDITION,
   unavailable: Status.UNAVAILABLE,
 };
 
