@@ -25,3 +25,13 @@ test('every link between pages of the documentation leads somewhere', () => {
     }
   }
 });
+
+test('every kind of audit line is explained, and no other', () => {
+  const kinds = readFileSync(join(ROOT, 'libs/audit/src/types.ts'), 'utf8').matchAll(/^ {2}\| '([a-z.-]+)'/gm);
+  const page = readFileSync(join(ROOT, 'docs/OPERATIONS.md'), 'utf8');
+  const table = /\n## Audit\n(.*?)\n## /s.exec(page)?.[1] ?? '';
+  const explained = [...table.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, kind]) => kind),
+  );
+  assert.deepEqual(explained.toSorted(), [...kinds].map(([, kind]) => kind).toSorted());
+});

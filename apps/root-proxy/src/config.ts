@@ -103,7 +103,9 @@ const keys = z.strictObject({
         .min(1)
         .max(100_000)
         .optional()
-        .describe('TLS handshakes of tunnels begun within a second (default 50); others wait, or are told to come later'),
+        .describe(
+          'TLS handshakes of tunnels begun within a second (default 50); others wait, or are told to come later',
+        ),
     })
     .prefault({}),
   drain: z

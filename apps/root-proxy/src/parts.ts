@@ -16,6 +16,7 @@ import type { DialPorts } from './dials/types.ts';
 import { FrontDoor } from './front-door/door.ts';
 import { FrontDoorServer } from './front-door/server.ts';
 import { accessServices, peerServices, tunnelServices } from './handlers/services.ts';
+import type { Denied } from './handlers/authority.ts';
 import type { ServicePorts } from './handlers/services.ts';
 import { allHolders, drainingMembers, holdersOf, peerAddresses } from './holders.ts';
 import { Journal } from './journal.ts';
@@ -138,7 +139,8 @@ export function assemble(
     onBusy: (source: string) => context.journal.tunnelPortRefused(source, 'busy', 'too many handshakes wait already'),
   };
   const { gate } = security;
-  const services = { proxy, domain, tracing: telemetry.tracing, dials, plane, relayed, overview, gate };
+  const guard = { domain, denied: (denied: Denied) => context.journal.requestDenied(denied) };
+  const services = { proxy, guard, tracing: telemetry.tracing, dials, plane, relayed, overview, gate };
   const servers = makeServers(context, services, revoked);
   const listener = makeListener(context, { server: servers.tunnel, connections, relays, handshakes, enrolments, link });
   const frontDoor = makeFrontDoor(context, dials, security, revoked);

@@ -22,7 +22,6 @@ export type AuditKind =
   | 'dial.denied'
   | 'dial.closed'
   | 'request.denied'
-  | 'cross-tenant'
   | 'grant.refused'
   | 'gossip.refused'
   /** Made by the log itself: lines that could not be kept, and a line torn by a crash. */

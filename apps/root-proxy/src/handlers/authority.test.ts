@@ -7,7 +7,7 @@ import type { Identity } from '@xylem/identity';
 import { AccessService, PeerService, TunnelService } from '@xylem/wire';
 import { DOMAIN } from '../testing/credentials.ts';
 import { authorise, ROLE_OF_METHOD } from './authority.ts';
-import type { GuardedMethod } from './authority.ts';
+import type { Denied, GuardedMethod } from './authority.ts';
 
 const CALLERS: readonly Identity[] = [
   { kind: 'agent', leaf: 'berlin', agent: 'a1' },
@@ -16,6 +16,9 @@ const CALLERS: readonly Identity[] = [
   { kind: 'user', user: 'ada' },
 ];
 const METHODS = Object.keys(ROLE_OF_METHOD).filter((path): path is GuardedMethod => path in ROLE_OF_METHOD);
+
+const refusals: Denied[] = [];
+const GUARD = { domain: DOMAIN, denied: (refusal: Denied) => void refusals.push(refusal) };
 
 function peer(...uris: string[]) {
   return { address: '192.0.2.1:1', uris };
@@ -36,9 +39,13 @@ for (const method of METHODS) {
   for (const caller of CALLERS) {
     const allowed = ROLE_OF_METHOD[method] === caller.kind;
     test(`A3: ${allowed ? 'lets' : 'keeps'} ${caller.kind} ${allowed ? 'call' : 'from'} ${method}`, () => {
-      const call = () => authorise(method, peer(identityUri(caller, DOMAIN)), DOMAIN);
+      const call = () => authorise(method, peer(identityUri(caller, DOMAIN)), GUARD);
       if (allowed) assert.deepEqual(call(), caller);
-      else assert.throws(call, denied);
+      else {
+        assert.throws(call, denied);
+        const actor = identityUri(caller, DOMAIN).slice(`spiffe://${DOMAIN}/`.length);
+        assert.deepEqual([refusals.at(-1)?.actor, refusals.at(-1)?.subject], [actor, method]);
+      }
     });
   }
 }
@@ -51,6 +58,6 @@ for (const [what, uris] of [
   ['upper case', [`spiffe://${DOMAIN}/USER/ada`]],
 ] as const) {
   test(`A1: denies a certificate with ${what}`, () => {
-    assert.throws(() => authorise('/xylem.access.v1.AccessService/Dial', peer(...uris), DOMAIN), denied);
+    assert.throws(() => authorise('/xylem.access.v1.AccessService/Dial', peer(...uris), GUARD), denied);
   });
 }

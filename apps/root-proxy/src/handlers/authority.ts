@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { StatusError } from '@xylem/grpc';
 import type { StreamPeer } from '@xylem/grpc';
-import { describeIdentity, parseIdentity } from '@xylem/identity';
+import { describeIdentity, identityUri, parseIdentity } from '@xylem/identity';
 import type { Identity } from '@xylem/identity';
 
 /**
@@ -19,6 +19,20 @@ export const ROLE_OF_METHOD = {
   '/xylem.access.v1.AccessService/GetStatus': 'user',
 } as const satisfies Readonly<Record<string, Identity['kind']>>;
 
+/** Somebody who asked for what is not theirs. */
+export interface Denied {
+  /** As in certificates, or `anonymous`. */
+  readonly actor: string;
+  readonly subject: string;
+  readonly source: string;
+  readonly detail: string;
+}
+
+export interface Guard {
+  readonly domain: string;
+  readonly denied: (denied: Denied) => void;
+}
+
 export type GuardedMethod = keyof typeof ROLE_OF_METHOD;
 type Caller<Method extends GuardedMethod> = Extract<Identity, { readonly kind: (typeof ROLE_OF_METHOD)[Method] }>;
 
@@ -28,16 +42,19 @@ type Caller<Method extends GuardedMethod> = Extract<Identity, { readonly kind: (
  */
 export function authorise<Method extends GuardedMethod>(
   method: Method,
-  peer: Pick<StreamPeer, 'uris'>,
-  domain: string,
+  peer: Pick<StreamPeer, 'uris' | 'address'>,
+  { domain, denied }: Guard,
 ): Caller<Method> {
   const identity = parseIdentity(peer.uris, domain);
-  if (identity.kind === 'problem') throw new StatusError(status.PERMISSION_DENIED, identity.detail);
-  if (!hasRole(method, identity)) {
-    const detail = `${describeIdentity(identity)} may not call ${method}: it takes certificates of kind ${ROLE_OF_METHOD[method]} only`;
-    throw new StatusError(status.PERMISSION_DENIED, detail);
-  }
-  return identity;
+  if (identity.kind !== 'problem' && hasRole(method, identity)) return identity;
+  const detail =
+    identity.kind === 'problem'
+      ? identity.detail
+      : `${describeIdentity(identity)} may not call ${method}: it takes certificates of kind ${ROLE_OF_METHOD[method]} only`;
+  const actor =
+    identity.kind === 'problem' ? 'anonymous' : identityUri(identity, domain).slice(`spiffe://${domain}/`.length);
+  denied({ actor, subject: method, source: peer.address, detail });
+  throw new StatusError(status.PERMISSION_DENIED, detail);
 }
 
 function hasRole<Method extends GuardedMethod>(method: Method, identity: Identity): identity is Caller<Method> {

@@ -16,11 +16,12 @@ import type { PolicyGate } from '../security/policy-gate.ts';
 import { certificateProof } from '../security/proof.ts';
 import { Visible } from '../security/visible.ts';
 import { authorise } from './authority.ts';
+import type { Guard } from './authority.ts';
 import { serveDialStream } from './dial-stream.ts';
 
 export interface ServicePorts {
   readonly proxy: string;
-  readonly domain: string;
+  readonly guard: Guard;
   readonly tracing: Tracing;
   readonly dials: Dials;
   readonly plane: TunnelPlane;
@@ -31,14 +32,14 @@ export interface ServicePorts {
 }
 
 /** TunnelService, for leaf agents. */
-export function tunnelServices({ domain, plane, relayed }: ServicePorts): readonly MethodBinding[] {
+export function tunnelServices({ guard, plane, relayed }: ServicePorts): readonly MethodBinding[] {
   return [
     handleStream(TunnelService.attach, async (stream) => {
-      const identity = authorise('/xylem.tunnel.v1.TunnelService/Attach', stream.peer, domain);
+      const identity = authorise('/xylem.tunnel.v1.TunnelService/Attach', stream.peer, guard);
       await plane.attach(stream, identity, admit(relayed.connections, stream.peer.address));
     }),
     handleDuplex(RawFrameMethods.carry, async (call, peer) => {
-      authorise('/xylem.tunnel.v1.TunnelService/Carry', peer, domain);
+      authorise('/xylem.tunnel.v1.TunnelService/Carry', peer, guard);
       await plane.carry(call, peer);
     }),
   ];
@@ -46,10 +47,10 @@ export function tunnelServices({ domain, plane, relayed }: ServicePorts): readon
 
 /** PeerService, for the other root proxies. `tunnelServer` serves what they relay. */
 export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): readonly MethodBinding[] {
-  const { proxy, domain, dials, tracing, relayed, overview } = ports;
+  const { proxy, guard, dials, tracing, relayed, overview } = ports;
   return [
     handleDuplex(RawFrameMethods.forward, async (call, peer) => {
-      const { proxy: forwarder } = authorise('/xylem.peer.v1.PeerService/Forward', peer, domain);
+      const { proxy: forwarder } = authorise('/xylem.peer.v1.PeerService/Forward', peer, guard);
       const order = ({ hops, user, proof }: carry.Open) => {
         if (hops !== 1) return { problem: `a forwarded dial has passed 1 root proxy, this one says ${hops}` };
         if (proof === undefined) return { problem: 'a forwarded dial says whose it is; update the other root proxy' };
@@ -58,24 +59,24 @@ export function peerServices(ports: ServicePorts, tunnelServer: GrpcServer): rea
       await serveDialStream(call, { dials, tracing, span: SPAN.peerReceive, order });
     }),
     handleDuplex(RawFrameMethods.relay, async (call, peer) => {
-      const identity = authorise('/xylem.peer.v1.PeerService/Relay', peer, domain);
+      const identity = authorise('/xylem.peer.v1.PeerService/Relay', peer, guard);
       if (!isProxyId(identity.proxy) || identity.proxy === proxy) {
         throw new StatusError(status.PERMISSION_DENIED, `root proxy ${identity.proxy} may not relay to ${proxy}`);
       }
       await serveRelay(call, identity.proxy, { ...relayed, server: tunnelServer });
     }),
     handleUnary(PeerService.describe, async (_request, { peer }) => {
-      authorise('/xylem.peer.v1.PeerService/Describe', peer, domain);
+      authorise('/xylem.peer.v1.PeerService/Describe', peer, guard);
       return Promise.resolve({ status: overview.own() });
     }),
   ];
 }
 
 /** AccessService, for users and their tools. */
-export function accessServices({ domain, dials, tracing, overview, gate }: ServicePorts): readonly MethodBinding[] {
+export function accessServices({ guard, dials, tracing, overview, gate }: ServicePorts): readonly MethodBinding[] {
   return [
     handleDuplex(RawFrameMethods.dial, async (call, peer) => {
-      const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, domain);
+      const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, guard);
       // Who the user is comes from the certificate, and how far the dial has come from us: both are ignored in `open`.
       await serveDialStream(call, {
         dials,
@@ -85,11 +86,11 @@ export function accessServices({ domain, dials, tracing, overview, gate }: Servi
       });
     }),
     handleUnary(AccessService.listNodes, async ({ leaf }, { peer }) => {
-      const { user } = authorise('/xylem.access.v1.AccessService/ListNodes', peer, domain);
+      const { user } = authorise('/xylem.access.v1.AccessService/ListNodes', peer, guard);
       return { leaves: new Visible(gate, user).leaves(await overview.nodes(leaf)) };
     }),
     handleUnary(AccessService.getStatus, async (_request, { peer }) => {
-      const { user } = authorise('/xylem.access.v1.AccessService/GetStatus', peer, domain);
+      const { user } = authorise('/xylem.access.v1.AccessService/GetStatus', peer, guard);
       return new Visible(gate, user).status(await overview.status());
     }),
   ];
