@@ -70,7 +70,7 @@ function addUsers(program: Command, terminal: Terminal): void {
 async function newPassword(
   { passwordFile, password }: AddUserFlags,
   name: string,
-  { note }: Terminal,
+  terminal: Terminal,
 ): Promise<Secret<string> | undefined> {
   if (!password) return undefined;
   if (passwordFile !== undefined) return secretFrom(passwordFile);
@@ -80,6 +80,7 @@ async function newPassword(
       'nobody is there to ask for the password; add --password-file or --no-password',
     );
   }
+  const note = (text: string): void => terminal.note(text);
   const first = await askSecret(`password for ${name}`, note);
   const second = await askSecret('the same again', note);
   if (first.reveal() === second.reveal()) return first;
@@ -149,7 +150,7 @@ interface LoginFlags {
 }
 
 function addLogin(program: Command, terminal: Terminal): void {
-  const { note } = terminal;
+  const note = (text: string): void => terminal.note(text);
   program
     .command('login')
     .description('get a certificate and an access token for yourself')

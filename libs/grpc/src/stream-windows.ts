@@ -84,7 +84,8 @@ export class StreamWindows {
       this.#grownAtMs = now;
       return true;
     }
-    this.#later ??= setTimeout(() => {
+    if (this.#later !== undefined) return false;
+    this.#later = setTimeout(() => {
       this.#later = undefined;
       this.#adjust();
     }, waitMs).unref();

@@ -62,6 +62,8 @@ async function discover({ issuer, clientId }: SignOnOptions['ways']): Promise<oi
   const url = new URL(issuer);
   // A registry takes http issuers on loopback only; somebody else's word for it is not enough.
   const isLocal = url.protocol === 'http:' && ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname);
+  // Deprecated by its authors to make it stand out, for just this use.
+  // oxlint-disable-next-line typescript/no-deprecated
   const options = isLocal ? { execute: [oidc.allowInsecureRequests] } : {};
   return oidc.discovery(url, clientId, undefined, oidc.None(), options);
 }

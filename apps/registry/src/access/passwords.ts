@@ -2,7 +2,7 @@ import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { PasswordHash } from './user-record.ts';
 
 /** Cost of one hash. OWASP's values for 32 MiB of memory: about a quarter of a second on one core. */
-export const PASSWORD_COST = { N: 2 ** 15, r: 8, p: 3 } as const;
+const PASSWORD_COST = { N: 2 ** 15, r: 8, p: 3 } as const;
 
 export type PasswordCost = Pick<PasswordHash, 'N' | 'r' | 'p'>;
 

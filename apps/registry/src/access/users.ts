@@ -190,8 +190,7 @@ function checkGroups(groups: readonly string[]): void {
 }
 
 function checkedPassword(password: string): string {
-  const characters = [...password].length;
-  if (characters < MIN_PASSWORD_CHARACTERS) {
+  if (password.length < MIN_PASSWORD_CHARACTERS) {
     throw new AccessError('invalid', `a password has at least ${MIN_PASSWORD_CHARACTERS} characters`);
   }
   if (Buffer.byteLength(password) > MAX_PASSWORD_BYTES) {

@@ -76,17 +76,23 @@ async function boundedFetch(url: string): Promise<Response> {
   try {
     // Who sends us elsewhere could send us anywhere.
     const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_MS), redirect: 'error' });
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of response.body ?? []) {
-      bytes += chunk.byteLength;
-      if (bytes > MAX_BYTES) throw new ProviderError('it answers without end');
-      chunks.push(chunk);
-    }
-    return new Response(Buffer.concat(chunks), { status: response.status, headers: response.headers });
+    return new Response(await boundedBody(response), { status: response.status, headers: response.headers });
   } catch (error) {
     if (error instanceof ProviderError) throw error;
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
     throw new ProviderError(`it does not answer${cause === '' ? '' : ` (${cause})`}`, { cause: error });
   }
+}
+
+async function boundedBody(response: Response): Promise<Buffer<ArrayBuffer>> {
+  const body: AsyncIterable<unknown> | null = response.body;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    if (!(chunk instanceof Uint8Array)) continue;
+    bytes += chunk.byteLength;
+    if (bytes > MAX_BYTES) throw new ProviderError('it answers without end');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }

@@ -5,7 +5,7 @@ import { isUserName } from '../identity.ts';
 export type Parsed<Value> = { readonly ok: true; readonly value: Value } | { readonly ok: false; readonly why: string };
 
 /** Ports that one target may list. */
-export const MAX_PORTS = 256;
+const MAX_PORTS = 256;
 const MAX_GROUP_LENGTH = 128;
 const MAX_PATTERN_LENGTH = 63;
 const GROUP_CHARACTERS = /^[A-Za-z0-9._@/+: -]+$/;

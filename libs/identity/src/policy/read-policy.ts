@@ -90,7 +90,7 @@ function pathText(path: readonly PropertyKey[]): string {
 
 function duplicateNames(plain: Plain, document: PolicyDocument): readonly PolicyProblem[] {
   const rules = fieldOf(plain, 'rules');
-  if (!Array.isArray(rules)) return [];
+  if (rules === undefined || typeof rules === 'string' || !isList(rules)) return [];
   const first = new Map<string, number>();
   const problems: PolicyProblem[] = [];
   for (const [index, rule] of rules.entries()) {

@@ -37,7 +37,7 @@ export function policyMethods(guard: Guard, policies: Policies, inForce: PolicyI
 }
 
 /** What anybody's dial would be answered, by the policy that this replica decides with. Throws an AccessError. */
-export function checkPolicy(inForce: PolicyInForce, request: admin.CheckPolicyRequest): admin.CheckPolicyResponse {
+function checkPolicy(inForce: PolicyInForce, request: admin.CheckPolicyRequest): admin.CheckPolicyResponse {
   const { user, leaf, node, port, groups } = request;
   if (user !== ANONYMOUS && !isUserName(user)) throw new AccessError('invalid', 'that is no user name; or anonymous');
   if (!isName(leaf) || !isName(node)) throw new AccessError('invalid', 'name a node and its leaf cluster');
