@@ -11,7 +11,6 @@ import {
   unchanged,
 } from '@xylem/authority';
 import type { TrustRecord } from '@xylem/authority';
-import type { RootCertificate } from '@xylem/identity';
 import type { Identities } from './identities.ts';
 import type { Keyring } from './keyring.ts';
 import { AuthorityError } from './problem.ts';
@@ -55,7 +54,8 @@ export class Rotation {
     if (left.length > 0 && !force) throw tooEarly(left);
     const begins = direction === 'forward' && needsNewRoot(read.record);
     if (begins && !force) this.#assertHolder(read.record);
-    const made = begins ? await this.#newRoot() : undefined;
+    // Always a new key: one that lies here from before may be the very reason for this rotation.
+    const made = begins ? await this.#parts.keyring.roots.create() : undefined;
     const next = direction === 'forward' ? stepForward(read.record, made) : stepBack(read.record);
     if (next === undefined) throw new AuthorityError('invalid', 'no rotation is under way', '');
     await audit.commit({
@@ -67,6 +67,7 @@ export class Rotation {
     });
     const put = { type: 'put' as const, key: TRUST_KEY, value: encodeRecord(next), lease: 0n };
     if (!(await store.commit({ compares: [unchanged(read)], steps: [put] }))) {
+      if (made !== undefined) this.#parts.keyring.roots.remove(made.fingerprint);
       throw new AuthorityError('unavailable', 'somebody else has just made a step', 'look again: xylem ca status');
     }
     return { trust: next, behind: await this.#behind(next, 'forward') };
@@ -77,16 +78,6 @@ export class Rotation {
     if (this.#parts.keyring.roots.holds(activeRoot(trust).fingerprint)) return;
     const remedy = 'name the registry that holds it with --registry, or give --force when its key is lost';
     throw new AuthorityError('elsewhere', 'this registry does not hold the root that is to be replaced', remedy);
-  }
-
-  /** The key stays on this replica: from the next but one phase on, it is the one that signs intermediates. */
-  async #newRoot(): Promise<RootCertificate> {
-    const { keyring } = this.#parts;
-    // One from a step that was not completed serves as well as another.
-    const spare = keyring.roots.list().find(({ fingerprint }) => {
-      return !keyring.trust.roots.some((root) => root.fingerprint === fingerprint);
-    });
-    return spare ?? keyring.roots.create();
   }
 
   async #read(): Promise<{
