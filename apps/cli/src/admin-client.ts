@@ -7,6 +7,7 @@ import type { FileTlsSource } from '@xylem/identity';
 import { printable } from '@xylem/matrix';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import { identityFiles } from './client.ts';
+import { adminEnvironment } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
 
 /** Options that every command which administers a registry has. */
@@ -66,13 +67,12 @@ function timeoutOf({ timeoutMs }: AdminFlags): number {
 }
 
 function registriesOf({ registry }: AdminFlags): readonly string[] {
-  const fromEnvironment = process.env['XYLEM_REGISTRY'];
-  return registry ?? (fromEnvironment === undefined ? [DEFAULT_REGISTRY] : fromEnvironment.split(','));
+  return registry ?? adminEnvironment().registries ?? [DEFAULT_REGISTRY];
 }
 
 /** The folder that a registry keeps for its administrator: said, or the only one on this machine. */
 function adminDirectory({ adminDir }: AdminFlags): string {
-  const said = adminDir ?? process.env['XYLEM_ADMIN_DIR'];
+  const said = adminDir ?? adminEnvironment().adminDir;
   if (said !== undefined) return said;
   const [found, ...others] = localAdminDirectories();
   if (found !== undefined && others.length === 0) return found;

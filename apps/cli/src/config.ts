@@ -80,3 +80,11 @@ function toArguments(flags: ConnectionFlags, file: string | undefined): string[]
     ...(flags.timeoutMs === undefined ? [] : [`--timeout-ms=${flags.timeoutMs}`]),
   ];
 }
+
+/** What the environment says about administering a registry: XYLEM_ADMIN_DIR, and XYLEM_REGISTRY with commas between. */
+export function adminEnvironment(): {
+  readonly adminDir: string | undefined;
+  readonly registries: readonly string[] | undefined;
+} {
+  return { adminDir: process.env['XYLEM_ADMIN_DIR'], registries: process.env['XYLEM_REGISTRY']?.split(',') };
+}

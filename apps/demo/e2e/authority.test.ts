@@ -134,10 +134,10 @@ describe('certificates of ten seconds', { timeout: 240_000 }, () => {
       const expired = await logged(EVENT.identityExpired, since);
       assert.deepEqual([load.failures, recorder.events(EVENT.tunnelClosed, 'berlin/a1')], [[], []]);
       const closed = await logged(EVENT.tunnelClosed, since);
-      const after = closed.at - expired.at;
-      assert.ok(Math.abs(after - GRACE_MS) < CLOSE_TOLERANCE_MS, `closed ${after.toFixed(0)} ms after the end`);
+      const lateMs = closed.at - expired.at;
+      assert.ok(Math.abs(lateMs - GRACE_MS) < CLOSE_TOLERANCE_MS, `closed ${lateMs.toFixed(0)} ms after the end`);
       context.diagnostic(
-        `alarm ${((expired.at - alarm.at) / 1_000).toFixed(1)} s before the end, closed ${(after / 1_000).toFixed(1)} s after it`,
+        `alarm ${((expired.at - alarm.at) / 1_000).toFixed(1)} s before the end, closed ${(lateMs / 1_000).toFixed(1)} s after it`,
       );
       assert.equal((await load.stop()).failures.length, 1);
 
@@ -221,8 +221,8 @@ describe('replacing the root', { timeout: 240_000 }, () => {
       const doors = proxies.map(({ addresses }) => addresses.frontDoor);
       const load = await EchoLoad.start(doors, ECHO, 10);
       const since = performance.now();
-      const before = await statusOf(deployment);
-      assert.deepEqual([before.phase, before.behind], ['steady', []]);
+      const first = await statusOf(deployment);
+      assert.deepEqual([first.phase, first.behind], ['steady', []]);
       const steps = [
         ['rotate', 'prepared'],
         ['rollback', 'steady'],
@@ -240,9 +240,9 @@ describe('replacing the root', { timeout: 240_000 }, () => {
         context.diagnostic(`${command} to ${phase}: everybody follows after ${took.toFixed(0)} ms`);
         assert.deepEqual(load.failures, [], phase);
       }
-      const after = await statusOf(deployment);
-      assert.equal(after.roots.length, 1);
-      assert.notEqual(after.roots[0]?.fingerprint, before.roots[0]?.fingerprint);
+      const last = await statusOf(deployment);
+      assert.equal(last.roots.length, 1);
+      assert.notEqual(last.roots[0]?.fingerprint, first.roots[0]?.fingerprint);
       const rootsTrusted = (): number | undefined =>
         readFileSync(join(deployment.agentFolder('berlin', 'a1'), 'ca.pem'), 'utf8').match(/BEGIN CERTIFICATE/g)
           ?.length;
@@ -274,7 +274,7 @@ describe('joining by token', { timeout: 120_000 }, () => {
     await Promise.all(balancers.map((balancer) => balancer.dispose()));
   });
 
-  async function balancer(mode: HaproxyMode): Promise<string> {
+  async function balanced(mode: HaproxyMode): Promise<string> {
     const made = await startHaproxy({ mode, domain: DOMAIN, servers: serversOf(proxies) });
     balancers.push(made);
     return made.address;
@@ -286,7 +286,7 @@ describe('joining by token', { timeout: 120_000 }, () => {
   ] as const) {
     test(`an agent joins through HAProxy in ${mode} mode, claims every root proxy and serves`, async (context) => {
       const started = performance.now();
-      const root = await balancer(mode);
+      const root = await balanced(mode);
       const token = await deployment.token('--leaf', leaf);
       const folder = deployment.agentFolder(leaf, 'a1');
       const join_ = ['agent', 'join', '--token-file', '-', '--root', root, '--agent', 'a1', '--identity-dir', folder];

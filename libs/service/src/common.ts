@@ -17,7 +17,7 @@ export function tlsKeys() {
 }
 
 /** An identity that joins by token and renews itself. */
-export function identityKeys() {
+function identityKeys() {
   return z
     .strictObject({
       dir: z.string().min(1).describe('folder of an identity that joins by token and renews itself; instead of tls'),

@@ -149,9 +149,14 @@ export class JoinedDeployment {
 
   /** Starts an agent with the identity in its folder, see `agentFolder`; does not wait for anything. */
   async startAgent(leaf: string, agent: string, root: string, changes: AgentChanges = {}): Promise<Service> {
-    const { nodes = [], enrol, name = `${leaf}/${agent}`, directory = this.agentFolder(leaf, agent) } = changes;
+    const {
+      nodes = [],
+      enrol,
+      name: service = `${leaf}/${agent}`,
+      directory = this.agentFolder(leaf, agent),
+    } = changes;
     const echo = { name: 'echo', port: ECHO_PORT, address: this.echoAddress };
-    return this.#start(name, 'leaf-agent', {
+    return this.#start(service, 'leaf-agent', {
       leaf,
       agent,
       root,
