@@ -67,6 +67,30 @@ test('gossip that is not admitted changes nothing', () => {
   assert.equal(knowledge.verdict(A, 1).kind, 'ready');
 });
 
+test('gossip is admitted by the list that results from it, however it came', () => {
+  const shown: (string | undefined)[] = [];
+  const knowledge = new StampedKnowledge(EXPIRY, (_, resulting) => {
+    shown.push(resulting?.proxies.map(({ id }) => id).join());
+    return shown.at(-1)?.includes('evil') === true ? 'not signed' : undefined;
+  });
+  const records = (...ids: readonly string[]) => snapshot(1n, ids).proxies;
+  const delta = (from: bigint, to: bigint, changed: ReturnType<typeof records>, removed: readonly string[] = []) =>
+    ({
+      kind: 'delta',
+      from: { epoch: 1n, revision: from },
+      to: { epoch: 1n, revision: to },
+      changed,
+      removed: removed as ProxyId[],
+    }) as const;
+  knowledge.receive(snapshot(10n, ['b', 'a']), 0);
+  assert.equal(knowledge.receive(delta(10n, 11n, records('c'), ['a']), 1), 'advanced');
+  assert.equal(knowledge.receive(delta(11n, 12n, records('evil')), 2), 'invalid');
+  assert.equal(knowledge.receive(delta(11n, 12n, records('d')), 3), 'advanced', 'the refused one moved nothing');
+  assert.equal(knowledge.receive(delta(50n, 60n, []), 4), 'gap');
+  assert.equal(knowledge.receive(snapshot(5n, ['evil']), 5), 'older');
+  assert.deepEqual(shown, ['a,b', 'b,c', 'b,c,evil', 'b,c,d', undefined, undefined]);
+});
+
 test('a million rotations leave no more than the last membership behind', () => {
   const knowledge = new StampedKnowledge(EXPIRY);
   const started = performance.now();

@@ -226,6 +226,31 @@ test('backoff grows with each round through the list, up to its ceiling', () => 
   assert.ok(waits.every((wait) => wait <= 5_000) && (waits.at(-1) ?? 0) >= 4_900);
 });
 
+test('membership goes with its statement, stamped as it was signed, whatever the claims do', () => {
+  const bench = new Bench().connected();
+  const told = (effects: readonly RegistryEffect[]) =>
+    effects.flatMap((effect) =>
+      effect.type === 'reportMembership'
+        ? [`${effect.snapshot.stamp.revision} ${effect.snapshot.statement ?? 'unsigned'}`]
+        : [],
+    );
+  const nothing = { members: [], removedMembers: [], claims: [], removedClaims: [] };
+  const change = (from: bigint, to: bigint, delta: object): string[] =>
+    told(
+      bench.tell({
+        type: 'viewDeltaReceived',
+        session: 1,
+        delta: { ...nothing, from: at(from), to: at(to), ...delta },
+      }),
+    );
+  const view = { stamp: at(10n), members: [member('a')], claims: [], statement: 's10' };
+  assert.deepEqual(told(bench.tell({ type: 'viewReceived', session: 1, view })), ['10 s10']);
+  assert.deepEqual(change(10n, 11n, { claims: [claim('berlin', 'a', 11n)] }), [], 'claims are nothing to agents');
+  assert.deepEqual(change(11n, 12n, { members: [member('b')], statement: 's12' }), ['12 s12']);
+  assert.deepEqual(change(12n, 12n, { statement: 's12 again' }), ['12 s12 again'], 'signed with a newer key');
+  assert.deepEqual(change(12n, 13n, { removedMembers: ['b' as ProxyId] }), ['13 unsigned'], 'never with an old one');
+});
+
 test('reports membership when members change and claims when claims do', () => {
   const bench = new Bench().connected();
   const view = { stamp: at(10n), members: [member('a'), member('b')], claims: [claim('berlin', 'b', 9n)] };

@@ -317,6 +317,27 @@ test('10,000 tunnels are told of a change, each once, without the machine slowin
   assert.ok(performance.now() - started < 5_000);
 });
 
+test('gossip carries what was signed about it, the newest statement of the same list', () => {
+  const bench = new Bench();
+  bench.attach('t1', 'a1');
+  const record = { id: 'p' as ProxyId, incarnation: 7n as Incarnation, state: 'ready', generation: 0 } as const;
+  const told = (revision: bigint, statement: string, proxies = [record]) =>
+    bench.tell({
+      type: 'membershipChanged',
+      snapshot: { kind: 'snapshot', stamp: { epoch: 1n, revision }, proxies, statement },
+    });
+  const signed = (effects: readonly RootEffect[]) =>
+    effects.flatMap((effect) =>
+      effect.type === 'sendGossip' ? [`${effect.message.kind} ${effect.message.statement}`] : [],
+    );
+  assert.deepEqual(signed(told(9n, 'first')), ['snapshot first']);
+  assert.deepEqual(signed(told(9n, 'renewed')), [], 'nobody has to hear of it at once');
+  assert.deepEqual(signed(told(9n, 'of another list', [])), [], 'not of this stamp');
+  assert.deepEqual(signed(bench.wait(20_000))[0], 'snapshot renewed');
+  assert.deepEqual(signed(told(10n, 'next')), ['delta next']);
+  assert.deepEqual(signed(told(8n, 'late')), []);
+});
+
 test('what breaks the contract of the shell throws, and says what', () => {
   const bench = new Bench();
   bench.attach('t1', 'a1');

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { StatusError } from '@xylem/grpc';
+import {
+  createAuthority,
+  derOfPem,
+  memoryTlsSource,
+  readPolicy,
+  StatementSigner,
+  StatementVerifier,
+  UserProofs,
+} from '@xylem/identity';
+import type { Authority, Identity } from '@xylem/identity';
+import { decide } from '@xylem/policy';
+import type { Policy } from '@xylem/policy';
+import type { carry, registry as wire } from '@xylem/wire';
+import type { Rules } from '../access/in-force.ts';
+import { Grants } from './grants.ts';
+
+const DOMAIN = 'xylem.internal';
+const HOUR_MS = 3_600_000;
+const YAML = `
+groups: { dba: [alice] }
+rules:
+  - { name: databases, allow: ['group:dba', 'group:kept'], leaves: [berlin], nodes: ['db:5432'] }
+  - { name: tokyo, allow: [everyone], leaves: [tokyo], nodes: ['*'] }
+`;
+
+function policyOf(yaml: string): Policy {
+  const outcome = readPolicy(yaml);
+  assert.ok(outcome.ok);
+  return outcome.policy;
+}
+
+describe('the registry asked for leave', () => {
+  let authority: Authority;
+  let signer: StatementSigner;
+  let verifier: StatementVerifier;
+  let rules: Rules;
+  const problems: string[] = [];
+  const revoked = new Set<string>();
+
+  before(async () => {
+    authority = await createAuthority({ domain: DOMAIN });
+    const { ca, cert, key } = await authority.issue({ kind: 'registry', registry: 'r1' }, HOUR_MS);
+    const source = memoryTlsSource({ ca, cert, key: key.reveal() });
+    signer = new StatementSigner({ domain: DOMAIN, current: () => source.current() });
+    verifier = new StatementVerifier({ domain: DOMAIN, trust: () => ca });
+    rules = { version: 3, policy: policyOf(YAML), canonical: '', groups: new Map([['carol', ['kept']]]) };
+  });
+
+  function grants(changes: { readonly ready?: boolean; readonly offlineMs?: number } = {}): Grants {
+    return new Grants({
+      signer,
+      proofs: new UserProofs({
+        domain: DOMAIN,
+        trust: () => authority.ca,
+        intermediates: () => [],
+        refusal: (identity) => (revoked.has(identity) ? 'revoked' : undefined),
+      }),
+      policy: {
+        get rules() {
+          return rules;
+        },
+        decide: (question) =>
+          decide(rules.policy, { ...question, groups: rules.groups.get(question.user ?? '') ?? [] }),
+      },
+      ready: () => changes.ready ?? true,
+      offlineMs: changes.offlineMs ?? 900_000,
+      onProblem: (detail) => problems.push(detail),
+    });
+  }
+
+  async function certificate(identity: Identity, from = authority): Promise<carry.UserProof> {
+    const { cert } = await from.issue(identity, HOUR_MS);
+    const certificates = derOfPem(cert).map((der) => Buffer.from(der));
+    return { kind: { $case: 'certificate', value: { certificates } } };
+  }
+
+  const user = (name: string): Promise<carry.UserProof> => certificate({ kind: 'user', user: name });
+  const request = (
+    proof: carry.UserProof | undefined,
+    changes: Partial<wire.AuthoriseDialRequest> = {},
+  ): wire.AuthoriseDialRequest => ({
+    target: { leaf: 'berlin', node: 'db', port: 5432 },
+    proof,
+    connection: 'c1',
+    entry: '',
+    agent: 'a1',
+    instance: 'i1',
+    ...changes,
+  });
+
+  it('grants what the policy allows, to exactly this dial on this tunnel', async () => {
+    const { grant, detail, user: name } = await grants().authorise(request(await user('alice')), 'p1');
+    assert.deepEqual([detail, name], ['', 'alice']);
+    const verdict = await verifier.grant(grant);
+    assert.ok(verdict.kind === 'verified');
+    assert.deepEqual(verdict.content, {
+      user: 'alice',
+      leaf: 'berlin',
+      agent: 'a1',
+      instance: 'i1',
+      proxy: 'p1',
+      node: 'db',
+      port: 5432,
+      connection: 'c1',
+      policyVersion: 3,
+    });
+    assert.equal((verdict.expiresAtMs ?? 0) - verdict.issuedAtMs, 30_000);
+  });
+
+  it('knows the groups that the registry keeps, and access tokens', async () => {
+    const token = signer.accessToken({ user: 'carol', domain: DOMAIN, login: 'l1' }, HOUR_MS);
+    const { grant, user: name } = await grants().authorise(
+      request({ kind: { $case: 'accessToken', value: token } }),
+      'p1',
+    );
+    assert.equal(name, 'carol');
+    assert.notEqual(grant, '');
+  });
+
+  it('denies what the policy does not allow, and says nothing of what it allows to others', async () => {
+    const answer = await grants().authorise(request(await user('bob')), 'p1');
+    assert.deepEqual([answer.grant, answer.user], ['', 'bob']);
+    assert.doesNotMatch(answer.detail, /dba|alice|databases/);
+    const nobody = await grants().authorise(request({ kind: { $case: 'anonymous', value: {} } }), 'p1');
+    assert.equal(nobody.grant, '');
+  });
+
+  it('denies a dial whose proof proves nothing, with the reason', async () => {
+    const stranger = await createAuthority({ domain: DOMAIN });
+    const cases: readonly (readonly [carry.UserProof | undefined, RegExp])[] = [
+      [undefined, /nothing says who dials/],
+      [{ kind: undefined }, /nothing says who dials/],
+      [{ kind: { $case: 'certificate', value: { certificates: [] } } }, /no certificate was shown/],
+      [{ kind: { $case: 'certificate', value: { certificates: [Buffer.from('x')] } } }, /no X\.509 certificate/],
+      [await certificate({ kind: 'user', user: 'alice' }, stranger), /root that is trusted/],
+      [await certificate({ kind: 'agent', leaf: 'berlin', agent: 'a1' }), /only users dial/],
+      [await certificate({ kind: 'proxy', proxy: 'p1' }), /only users dial/],
+      [{ kind: { $case: 'accessToken', value: 'x' } }, /access token was refused/],
+      [
+        {
+          kind: { $case: 'accessToken', value: signer.membership({ epoch: 1n, revision: 1n, sha256: 'a'.repeat(64) }) },
+        },
+        /refused/,
+      ],
+    ];
+    for (const [proof, expected] of cases) {
+      const { grant, detail } = await grants().authorise(request(proof), 'p1');
+      assert.equal(grant, '');
+      assert.match(detail, expected);
+    }
+    revoked.add('user/alice');
+    assert.equal((await grants().authorise(request(await user('alice')), 'p1')).grant, '');
+    revoked.clear();
+  });
+
+  it('refuses a request that is none', async () => {
+    const proof = await user('alice');
+    for (const changes of [
+      { target: undefined },
+      { target: { leaf: 'berlin', node: 'db', port: 0 } },
+      { target: { leaf: 'berlin', node: 'db', port: 65_536 } },
+      { target: { leaf: '../x', node: 'db', port: 1 } },
+      { connection: '' },
+      { connection: 'c'.repeat(129) },
+      { agent: '' },
+      { instance: '' },
+    ]) {
+      await assert.rejects(grants().authorise(request(proof, changes), 'p1'), (error: unknown) => {
+        assert.ok(error instanceof StatusError);
+        return /no valid target/.test(error.detail);
+      });
+    }
+  });
+
+  it('neither grants nor denies while it does not know the policy', async () => {
+    const unaware = grants({ ready: false });
+    await assert.rejects(unaware.authorise(request(await user('alice')), 'p1'), /UNAVAILABLE/);
+    assert.throws(() => unaware.standing({ leaf: 'berlin' }, 'p1'), /UNAVAILABLE/);
+  });
+
+  it('bounds what one root proxy asks for, without harm to others', async () => {
+    const bounded = grants();
+    const proof: carry.UserProof = { kind: undefined };
+    const answers = await Promise.allSettled(
+      Array.from({ length: 5_000 }, () => bounded.authorise(request(proof), 'p1')),
+    );
+    assert.ok(answers.some(({ status }) => status === 'rejected'));
+    assert.equal((await bounded.authorise(request(proof), 'p2')).grant, '');
+  });
+
+  it('gives a standing grant with the part of the policy that concerns the leaf cluster, and no other', async () => {
+    const { grant, validMs } = grants().standing({ leaf: 'berlin' }, 'p1');
+    assert.equal(validMs, 900_000);
+    const verdict = await verifier.standingGrant(grant);
+    assert.ok(verdict.kind === 'verified');
+    const { policy, proxy, leaf } = verdict.content;
+    assert.deepEqual([proxy, leaf, policy.rules.map(({ name }) => name)], ['p1', 'berlin', ['databases']]);
+    const ask = (name: string) => decide(policy, { user: name, groups: [], leaf, node: 'db', port: 5432 }).allowed;
+    assert.deepEqual(['alice', 'carol', 'bob'].map(ask), [true, true, false]);
+  });
+
+  it('gives none when that is switched off, or when it would be too long, which is a problem', () => {
+    assert.deepEqual(grants({ offlineMs: 0 }).standing({ leaf: 'berlin' }, 'p1'), { grant: '', validMs: 0 });
+    const members = Array.from({ length: 5_000 }, (_, index) => `somebody-${index}`);
+    rules = { ...rules, policy: { ...rules.policy, groups: new Map([['dba', members]]) } };
+    assert.throws(() => grants().standing({ leaf: 'berlin' }, 'p1'), StatusError);
+    assert.match(problems.join('\n'), /berlin has no standing grant/);
+  });
+});
