@@ -119,7 +119,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     ['nobody in particular', { user: undefined }],
   ];
   for (const [what, changes] of OTHERS) {
-    test(`refuses a dial with the grant for ${what}`, async () => {
+    test(`A26: refuses a dial with the grant for ${what}`, async () => {
       const { code, detail } = await outcomeFor(wanted(), changes);
       assert.equal(code, DENIED);
       assert.match(detail, /the grant of this dial is for another/);
@@ -127,7 +127,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     });
   }
 
-  test('refuses a dial without a grant, with a text that is none, and with statements of other kinds', async () => {
+  test('A26: refuses a dial without a grant, with a text that is none, and with statements of other kinds', async () => {
     const stamp = { epoch: 1n, revision: 10n };
     for (const text of ['', 'grant', 'a.b.c', root.registry.statement(stamp, [proxyInfo('p1')])]) {
       assert.equal((await outcomeFor(wanted(), text)).code, DENIED, text);
@@ -138,7 +138,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     assert.equal(refused[0]?.['actor'], 'proxy/p1');
   });
 
-  test('refuses a grant that another authority signed', async () => {
+  test('A26: refuses a grant that another authority signed', async () => {
     const stranger = await SigningRegistry.of(await createAuthority({ domain: 'xylem.internal' }));
     const request = wanted();
     const content: DialGrant = {
@@ -158,7 +158,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     assert.equal(node.connections, 0);
   });
 
-  test('refuses a grant long after its end, and one from the future', async () => {
+  test('A16: refuses a grant long after its end, and one from the future', async () => {
     for (const shiftMs of [-3 * MINUTE_MS, 3 * MINUTE_MS]) {
       const elsewhen = await SigningRegistry.of(identity.authority, () => Date.now() + shiftMs);
       const request = wanted();
@@ -170,7 +170,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     assert.equal(node.connections, 0);
   });
 
-  test('makes a dial once, however often its grant is shown, and writes the replay down', async () => {
+  test('A16: makes a dial once, however often its grant is shown, and writes the replay down', async () => {
     const request = wanted();
     const grant = root.registry.grant({ ...contentOf(request), instance: tunnel.hello.instanceNonce });
     tunnel.dial(request, grant);
@@ -189,7 +189,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     for (const line of replays) assert.match(JSON.stringify(line), /"cause":"replay"/);
   });
 
-  test('refuses on another tunnel what was granted for this one, with the grant still unused', async () => {
+  test('A16: refuses on another tunnel what was granted for this one, with the grant still unused', async () => {
     const other = await startScriptedRoot(identity.authority, 'p2');
     const second = await startTestAgent({
       identity,
@@ -207,7 +207,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
     await other.close();
   });
 
-  test('dials nothing that it does not list, whatever was granted', async () => {
+  test('A26: dials nothing that it does not list, whatever was granted', async () => {
     const secret = { leaf: 'berlin', node: 'vault', port: 22 };
     assert.equal((await outcomeFor(wanted({ target: secret }))).code, OutcomeCode.OUTCOME_CODE_NO_SUCH_NODE);
     const port = { leaf: 'berlin', node: 'web', port: 22 };
@@ -239,7 +239,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
       assert.match(JSON.stringify(allowed[0]), /"grant":"standing, registry\/r1"/);
     });
 
-    test('dials nothing else', async () => {
+    test('A26: dials nothing else', async () => {
       const standing = root.registry.standing(POLICY, 'p1');
       const other = { leaf: 'berlin', node: 'web', port: 443 };
       for (const request of [wanted({ user: 'bob' }), wanted({ user: '' }), wanted({ target: other })]) {
@@ -310,7 +310,7 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
       ],
     ];
     for (const [what, make] of CASES) {
-      test(`${what}: the view stays, the tunnel is flagged`, async () => {
+      test(`A15: gossip ${what}: the view stays, the tunnel is flagged`, async () => {
         const { entries, stamp: believed } = agent.agent.status();
         tunnel.send({ $case: 'discoveryRequest', value: await make() });
         await soon(agent.log.has({ event: 'gossip.rejected', proxy: 'p1' }), 'the refusal');

@@ -115,7 +115,7 @@ describe('a dial', { timeout: 60_000 }, () => {
     assert.match(head, /^HTTP\/1\.1 403 /);
   });
 
-  test('that a peer forwards is that of the proof which came along, not of the name', async () => {
+  test('A26: a dial that a peer forwards is that of the proof which came along, not of the name', async () => {
     const peer = await channelTo(p1.ports.peer, { kind: 'proxy', proxy: 'p2' }, `p1.${DOMAIN}`);
     const bobs = certificateProof(await world.credentials.chain(BOB));
     const ask = async (user: string, proof: carry.UserProof | undefined): Promise<carry.Outcome> => {
@@ -163,7 +163,7 @@ test('lists and status show the nodes that a user may dial, and all of them to a
 describe('a policy that becomes tighter', { timeout: 60_000 }, () => {
   afterEach(() => setPolicy(POLICY));
 
-  test('refuses the next dial within two seconds, and cuts what is open within five, at both ends of a hop', async () => {
+  test('A21: a tighter policy refuses the next dial within two seconds, and cuts what is open within five, at both ends of a hop', async () => {
     const open = await Promise.all([p1, p2].map((proxy) => connectAs(ALICE, proxy, 'db.berlin:80')));
     const kept = await connectAs(ALICE, p1, 'web.berlin:80');
     for (const { head } of open) assert.match(head, /^HTTP\/1\.1 200 /);

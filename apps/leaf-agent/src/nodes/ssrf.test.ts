@@ -130,7 +130,7 @@ describe('a name', { timeout: 60_000 }, () => {
     ["AWS's metadata over IPv6", AAAA, 'fd00:ec2::254'],
   ];
   for (const [what, type, address] of SPECIAL) {
-    test(`that leads to ${what} (${address}) is denied`, async () => {
+    test(`A17: a name that leads to ${what} (${address}) is denied`, async () => {
       scripts.set('web.example', { [type]: [[address]] });
       const result = await dial('web.example');
       assert.equal(result.kind === 'failed' && result.outcome, 'denied');
@@ -138,7 +138,7 @@ describe('a name', { timeout: 60_000 }, () => {
     });
   }
 
-  test('of whose addresses a single one is special is denied: A and AAAA together, in any order', async () => {
+  test('A17: a name of whose addresses a single one is special is denied: A and AAAA together, in any order', async () => {
     scripts.set('mixed.example', { [A]: [['10.0.0.1']], [AAAA]: [['::1']] });
     scripts.set('second.example', { [A]: [['10.0.0.1', '127.0.0.1']] });
     for (const host of ['mixed.example', 'second.example']) {
@@ -147,21 +147,21 @@ describe('a name', { timeout: 60_000 }, () => {
     }
   });
 
-  test('that is an alias of something internal is denied', async () => {
+  test('A17: a name that is an alias of something internal is denied', async () => {
     scripts.set('public.example', { alias: 'metadata.internal', [A]: [['169.254.169.254']] });
     const result = await dial('public.example');
     assert.equal(result.kind === 'failed' && result.outcome, 'denied');
   });
 
   for (const host of ['2130706433', '0x7f.1', '0x7f000001', '0177.1', '0177.0.0.1', '127.1']) {
-    test(`that spells an address in another way (${host}) is none`, async () => {
+    test(`A17: a name that spells an address in another way (${host}) is none`, async () => {
       const result = await dial(host);
       assert.equal(result.kind, 'failed');
       assert.deepEqual(reached, []);
     });
   }
 
-  test('is looked up once per dial, and what was checked is connected to, though the next answer would be another', async () => {
+  test('A17: a name is looked up once per dial, and what was checked is connected to, though the next answer would be another', async () => {
     const own = Object.values(networkInterfaces())
       .flatMap((addresses) => addresses ?? [])
       .find(({ internal, address }) => !internal && !isSpecialAddress(address) && isIPv4(address))?.address;
@@ -180,7 +180,7 @@ describe('a name', { timeout: 60_000 }, () => {
     assert.ok(reached.every((address) => address === own));
   });
 
-  test('ends at most once in a dot, and is nothing else then', async () => {
+  test('A17: a name ends at most once in a dot, and is nothing else then', async () => {
     scripts.set('web.example', { [A]: [['127.0.0.1']] });
     const result = await dial('web.example.');
     assert.equal(result.kind === 'failed' && result.outcome, 'denied');
@@ -230,10 +230,10 @@ nodes:
     'a b:80',
     'user@host:80',
   ]) {
-    test(`refuses ${address}`, () => assert.equal(withAddress(address).length, 1));
+    test(`A17: a configuration refuses ${address}`, () => assert.equal(withAddress(address).length, 1));
   }
 
-  test("refuses the agent's own metrics port, however it is spelled", () => {
+  test("A17: a configuration refuses the agent's own metrics port, however it is spelled", () => {
     for (const address of ['127.0.0.1:9102', 'localhost:9102', '[::1]:9102', '0.0.0.0:9102', '127.9.9.9:9102']) {
       assert.match(withAddress(address)[0] ?? '', /this agent serves its own metrics/, address);
     }
