@@ -81,6 +81,24 @@ export class PolicyInForce {
     return isAdmin(this.#rules.policy, user, this.groupsOf(user));
   }
 
+  /** False until the store's records have been read once: what is said before is not what they say. */
+  get known(): boolean {
+    return this.#mirror.revision > 0n;
+  }
+
+  /** Resolves when this version of the policy, or a later one, is in force here; after `waitMs` in any case. */
+  async reaches(version: number, waitMs: number): Promise<void> {
+    if (this.#rules.version >= version) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const late = setTimeout(resolve, waitMs);
+    const stop = this.onChange((rules) => {
+      if (rules.version >= version) resolve();
+    });
+    await promise;
+    clearTimeout(late);
+    stop();
+  }
+
   /** Called after each change; returns the way to stop. */
   onChange(listener: (rules: Rules) => void): () => void {
     const entry = (rules: Rules): void => listener(rules);

@@ -18,8 +18,8 @@ const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 /** Of libuv's four threads two stay free for files and names; 64 MiB in all. */
 const AT_ONCE = 2;
-/** At a quarter of a second each, the last one waits eight seconds. */
-const MAX_WAITING = 64;
+/** At a quarter of a second each, the last one waits four seconds: shorter than whoever asked. */
+const MAX_WAITING = 32;
 /** 128 * N * r bytes and what OpenSSL adds; a record that asks for more is not believed. */
 const MAX_MEMORY_BYTES = 192 * 1024 * 1024;
 

@@ -5,10 +5,13 @@ import type { admin } from '@xylem/wire';
 import { AccessError } from '../../access/access-error.ts';
 import type { PolicyInForce } from '../../access/in-force.ts';
 import type { Policies, SetOutcome } from '../../access/policies.ts';
+import { StoreDownError } from '../../authority/store.ts';
 import type { Guard } from '../../authorise.ts';
 import { adminMethod } from './method.ts';
 
 const ANONYMOUS = 'anonymous';
+/** A watch takes milliseconds. */
+const SETTLE_MS = 2_000;
 
 /** GetPolicy, SetPolicy, ListPolicies, CheckPolicy. */
 export function policyMethods(guard: Guard, policies: Policies, inForce: PolicyInForce): readonly MethodBinding[] {
@@ -22,9 +25,12 @@ export function policyMethods(guard: Guard, policies: Policies, inForce: PolicyI
         setAtMs: BigInt(policy.setAtMs),
       };
     }),
-    adminMethod(guard, AdminService.setPolicy, async ({ yaml, expectedVersion, checkOnly }, actor) =>
-      outcomeToWire(await policies.set(yaml, Number(expectedVersion), actor, checkOnly)),
-    ),
+    adminMethod(guard, AdminService.setPolicy, async ({ yaml, expectedVersion, checkOnly }, actor) => {
+      const outcome = await policies.set(yaml, Number(expectedVersion), actor, checkOnly);
+      // Who asks this replica next is answered by what was just set.
+      if (outcome.kind === 'set') await inForce.reaches(outcome.version, SETTLE_MS);
+      return outcomeToWire(outcome);
+    }),
     adminMethod(guard, AdminService.listPolicies, async () => ({
       versions: (await policies.history()).map(({ version, setBy, setAtMs }) => ({
         version: BigInt(version),
@@ -38,6 +44,7 @@ export function policyMethods(guard: Guard, policies: Policies, inForce: PolicyI
 
 /** What anybody's dial would be answered, by the policy that this replica decides with. Throws an AccessError. */
 function checkPolicy(inForce: PolicyInForce, request: admin.CheckPolicyRequest): admin.CheckPolicyResponse {
+  if (!inForce.known) throw new StoreDownError('the policy has not been read yet; try again');
   const { user, leaf, node, port, groups } = request;
   if (user !== ANONYMOUS && !isUserName(user)) throw new AccessError('invalid', 'that is no user name; or anonymous');
   if (!isName(leaf) || !isName(node)) throw new AccessError('invalid', 'name a node and its leaf cluster');
