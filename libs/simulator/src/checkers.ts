@@ -128,7 +128,7 @@ export class Checkers {
     const registered = this.#store.members.get(proxy.id)?.createRevision;
     const own = toFence(status.incarnation).createRevision;
     // Whoever takes the place of one that seems to be dead takes its records away at once.
-    if (registered !== undefined && registered > own) return;
+    if (this.#world.instances(proxy.id).some((other) => other !== proxy && other.host.alive)) return;
     if (registered !== own) {
       this.fail(
         'S3',

@@ -69,13 +69,16 @@ function agentNotConverged(agent: AgentProcess, live: readonly string[]): string
 }
 
 /**
- * Why agents may believe longer than everybody else that something is so; undefined when nothing allows it. What nobody
- * vouches for any more expires after three minutes only, for an omission is no evidence:
+ * Why agents may take longer; undefined when nothing allows it. What nobody vouches for any more expires after three minutes only, for
+ * an omission is no evidence:
  * - a root proxy that is gone and was never registered in its last life: no membership can speak of it;
+ * - a balancer whose health checks lag for minutes, for who has lost every tunnel and knows no living name: chance decides;
  * - a state of the store that only agents remember: it was restored from before that, and every root proxy and registry that knew
  *   of it is gone. Nobody is left whose word could raise the epoch, for agents' words do not.
  */
 export function patience(world: World): string | undefined {
+  const [stale] = world.balancer.policy === 'stale-health' ? world.staleBackends() : [];
+  if (stale !== undefined) return `the balancer takes ${stale} for alive`;
   return first(world.agents.values(), (agent) => {
     const remembered = remembersMore(world, agent);
     if (remembered !== undefined) return remembered;

@@ -258,6 +258,13 @@ export class World {
       }));
   }
 
+  /** Hosts that the balancer sends agents to, though nothing runs there. */
+  staleBackends(): readonly string[] {
+    return [...this.proxies.values()]
+      .filter(({ host }) => !host.alive && this.#healthy.has(host.name))
+      .map(({ host }) => host.name);
+  }
+
   #checkHealth(): void {
     for (const proxy of this.proxies.values()) {
       if (proxy.host.alive && !proxy.host.paused && !isDraining(proxy)) this.#healthy.add(proxy.host.name);
