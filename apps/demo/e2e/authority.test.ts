@@ -90,7 +90,7 @@ function undisturbed({ recorder }: JoinedDeployment, since: number): void {
   }
 }
 
-describe('certificates of ten seconds', { timeout: 240_000 }, () => {
+describe('certificates of ten seconds', { timeout: 240_000, concurrency: true }, () => {
   const TTL_MS = 10_000;
   /** Of each member: three times as many in all. Past the certificate's end and the 30 s that a connection may outlive it by. */
   const RENEWALS_EACH = 10;
