@@ -33,5 +33,7 @@ test('every kind of audit line is explained, and no other', () => {
   const explained = [...table.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, cell = '']) =>
     [...cell.matchAll(/`([^`]+)`/g)].map(([, kind]) => kind),
   );
-  assert.deepEqual(explained.toSorted(), [...kinds].map(([, kind]) => kind).toSorted());
+  const named = [...kinds].map(([, kind]) => kind);
+  assert.equal(explained.length, named.length);
+  assert.deepEqual(new Set(explained), new Set(named));
 });
