@@ -39,6 +39,7 @@ const FILES = ['ca.pem', 'cert.pem', 'key.pem', FACTS] as const;
 const VERSION = /^v\d{1,16}-[0-9a-f]{8}$/;
 /** The version before stays for whoever is reading it. */
 const VERSIONS_KEPT = 2;
+const CRASH_AGE_MS = 60_000;
 
 const address = z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65_535) });
 
@@ -130,6 +131,7 @@ export function installIdentity(directory: string, { facts: known, material }: S
   synced(directory);
   rmSync(join(directory, NEXT_KEY), { force: true });
   forgetOldVersions(directory, name);
+  forgetCrashes(directory);
 }
 
 /**
@@ -183,6 +185,15 @@ function synced(directory: string): void {
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** What a process that was killed was writing; younger ones may be somebody's who is at it. */
+function forgetCrashes(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    const stat = name.endsWith('.tmp') ? lstatSync(path, { throwIfNoEntry: false }) : undefined;
+    if (stat !== undefined && Date.now() - stat.mtimeMs > CRASH_AGE_MS) rmSync(path, { force: true });
   }
 }
 

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { text } from 'node:stream/consumers';
 import * as z from 'zod';
 import { createAuthority } from '../authority.ts';
+import { keyFingerprint, requestedKeyFingerprint } from '../certificate-key.ts';
 import type { Authority } from '../authority.ts';
 import type { EnrolmentAddress } from '../identity-folder.ts';
 import type { Identity } from '../identity.ts';
@@ -28,6 +29,9 @@ export interface Seen {
   readonly body: z.output<typeof body>;
   /** URI SANs of the client certificate, as Node writes them. */
   readonly client: string;
+  /** Fingerprints of the keys of the client certificate, empty without one, and of the request. */
+  readonly shownKey: string;
+  readonly requestedKey: string;
 }
 
 export interface Reply {
@@ -101,8 +105,12 @@ export class EnrolmentStandIn {
 
   async #answer(request: IncomingMessage): Promise<Reply | 'destroy'> {
     const asked = body.parse(JSON.parse(await text(request)));
-    const client = (request.socket as TLSSocket).getPeerX509Certificate()?.subjectAltName ?? '';
-    this.seen.push({ path: request.url ?? '', body: asked, client });
+    const certificate = (request.socket as TLSSocket).getPeerX509Certificate();
+    const client = certificate?.subjectAltName ?? '';
+    const spki = certificate?.publicKey.export({ type: 'spki', format: 'der' });
+    const shownKey = spki === undefined ? '' : keyFingerprint(spki);
+    const requestedKey = await requestedKeyFingerprint(asked.request);
+    this.seen.push({ path: request.url ?? '', body: asked, client, shownKey, requestedKey });
     const granted = await this.#grant(asked, client);
     return this.reply?.(granted) ?? { status: 200, json: granted };
   }
