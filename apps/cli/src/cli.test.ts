@@ -225,6 +225,7 @@ describe('xylem', LIMIT, () => {
       [['status', '--josn'], /unknown option '--josn'/],
       [['status', '--timeout-ms', 'soon'], /timeoutMs {2}must be a number, not "soon" \(--timeout-ms\)/],
       [['pki', 'issue', 'proxy', 'P1', '--dir', 'x', '--out', 'y'], /"P1" is not a name; use 1 to 63 of a-z 0-9 -/],
+      [['pki', 'issue', 'proxy', 'enrol', '--dir', 'x', '--out', 'y'], /"enrol" is a server name of the registries/],
       [['pki', 'issue', 'agent', 'a1', '--dir', 'x', '--out', 'y'], /write <leaf>\/<agent>, for example berlin\/a1/],
       [['pki', 'issue', 'robot', 'a1', '--dir', 'x', '--out', 'y'], /use proxy, registry, agent or user/],
       [['pki', 'issue', 'user', 'ann', '--dir', 'x', '--out', 'y', '--ttl', '1y'], /write for example 90d, 12h or 30m/],

@@ -172,6 +172,7 @@ describe('tokens, joining and identities', LIMIT, () => {
         /--name "enrol" is not a name/,
       ],
       [['tokens', 'add'], '', /add --leaf <name>/],
+      [['tokens', 'add', '--role', 'proxy', '--name', 'join'], '', /--name "join" is a server name of the registries/],
       [['tokens', 'add', '--role', 'king'], '', /"king" is not a role; use agent, proxy or registry/],
       [['tokens', 'add', '--role', 'proxy', '--leaf', 'berlin'], '', /--leaf is for tokens of agents/],
       [['tokens', 'add', '--leaf', 'berlin', '--ttl', 'soon'], '', /"soon" is not a lifetime/],

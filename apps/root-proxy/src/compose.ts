@@ -56,8 +56,7 @@ export interface ProxyStatus {
  */
 export async function start(config: ProxyConfig, overrides: ProxyOverrides = {}): Promise<RunningProxy> {
   const { id } = config;
-  if (!isProxyId(id))
-    throw new OperatingError(`id: ${JSON.stringify(id)} is not a DNS label: it may not start or end with "-"`);
+  if (!isProxyId(id)) throw new OperatingError(`id: ${JSON.stringify(id)} cannot name a root proxy`);
   const telemetry = overrides.telemetry ?? openTelemetry(config);
   const audit = await openOwnAudit(config, telemetry);
   const enrolment = new EnrolmentAddresses(config.registries, config.identity?.enrol);

@@ -23,3 +23,11 @@ test('wants an advertised address where a plane listens on a wildcard, and only 
   assert.ok(!problems('--tunnel-listen', '0.0.0.0:7200', '--tunnel-advertise', 'p1:7200').includes('tunnel.advertise'));
   assert.ok(!problems('--tunnel-listen', '127.0.0.1:7200').includes('tunnel.advertise'));
 });
+
+test('refuses names that mean something else as a server name', () => {
+  for (const id of ['enrol', 'join', 'registry']) {
+    const outcome = readConfig({ argv: ['--id', id], env: {} });
+    assert.ok(outcome.kind === 'invalid');
+    assert.match(outcome.text, new RegExp(`id +"${id}" is a server name of the registries; choose another`));
+  }
+});

@@ -1,3 +1,4 @@
+import { isName, isProxyName } from '@xylem/discovery';
 import {
   address,
   commonKeys,
@@ -53,7 +54,11 @@ function share(defaults: {
 /** docs/ARCHITECTURE.md, "Listeners and configuration". */
 const keys = z.strictObject({
   ...commonKeys({ opsListen: '127.0.0.1:9101' }),
-  id: name().describe('own name, unique among root proxies; the certificate must say the same'),
+  id: name()
+    .refine((text) => !isName(text) || isProxyName(text), {
+      error: ({ input }) => `${JSON.stringify(input)} is a server name of the registries; choose another`,
+    })
+    .describe('own name, unique among root proxies; the certificate must say the same'),
   registries: z
     .array(address({ example: 'registry:7100' }))
     .min(1)

@@ -5,6 +5,7 @@ import {
   describeIdentity,
   hasAuthority,
   isName,
+  isProxyName,
   isUserName,
   makePrivateDirectory,
   openAuthority,
@@ -66,6 +67,9 @@ function readIdentity(kind: string, name: string): Identity {
     case 'registry':
       if (!isName(name)) {
         throw usage(`${JSON.stringify(name)} is not a name; use 1 to 63 of a-z 0-9 -, with no - at the ends`);
+      }
+      if (kind === 'proxy' && !isProxyName(name)) {
+        throw usage(`${JSON.stringify(name)} is a server name of the registries; choose another for a root proxy`);
       }
       return kind === 'proxy' ? { kind, proxy: name } : { kind, registry: name };
     case 'user':

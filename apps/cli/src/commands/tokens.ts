@@ -1,4 +1,4 @@
-import { isName } from '@xylem/identity';
+import { isName, isProxyName } from '@xylem/identity';
 import { duration, printable, table } from '@xylem/matrix';
 import { AdminService, admin } from '@xylem/wire';
 import type { Registry } from '../admin-client.ts';
@@ -48,6 +48,9 @@ export function tokenRequest({ role, leaf, name, ttl, sources }: AddTokenOptions
   ] as const) {
     if (text === undefined || isName(text)) continue;
     throw usage(`${what} ${JSON.stringify(text)} is not a name; use 1 to 63 of a-z 0-9 -, with no - at the ends`);
+  }
+  if (role === 'proxy' && name !== undefined && !isProxyName(name)) {
+    throw usage(`--name ${JSON.stringify(name)} is a server name of the registries; choose another for a root proxy`);
   }
   const ttlSeconds = Math.ceil(readLifetime(ttl) / 1_000);
   return { role: code, leaf: leaf ?? '', name: name ?? '', ttlSeconds, sources: [...sources] };
