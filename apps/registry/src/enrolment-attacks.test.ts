@@ -109,6 +109,25 @@ test('A4: guessing is limited per address, and a right token has to wait, too', 
   assert.match(late.head, /^retry-after: [1-9][0-9]?\r?$/im);
 });
 
+test('A4: who guesses tokens keeps nobody behind the same address from renewing, and a certificate that fails has to wait', async (t) => {
+  const registry = await authorityRegistry(t, 'r1', await embedded(t));
+  const { stored } = await enrol(t, registry, await makeToken(registry));
+  const token = await makeToken(registry);
+  for (let guess = 0; guess < 11; guess += 1) {
+    await sendRaw(registry, post('/v1/join', joinBody(token, { secret: 'x'.repeat(43) })));
+  }
+  assert.equal((await sendRaw(registry, post('/v1/join', joinBody(token)))).status, 429);
+  assert.equal((await sendRaw(registry, post('/v1/renew', '{}'))).status, 429);
+  const client = { cert: stored.material.cert, key: stored.material.key };
+  const body = JSON.stringify({ generation: 1, request: await newRequest() });
+  assert.equal((await sendRaw(registry, post('/v1/renew', body), { client })).status, 200);
+  const failed: number[] = [];
+  for (let times = 0; times < 11; times += 1) {
+    failed.push((await sendRaw(registry, post('/v1/renew', '{}'), { client })).status);
+  }
+  assert.deepEqual(failed, [...Array.from({ length: 10 }, () => 400), 429]);
+});
+
 /** A source address of its own for each case: failures are counted by it. */
 function sources(): () => string {
   let last = 1;

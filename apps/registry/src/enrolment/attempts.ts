@@ -12,7 +12,7 @@ interface Window {
   failures: number;
 }
 
-/** Counts failed attempts by address; monotonic milliseconds. */
+/** Counts failed attempts by address, or by whatever else names a source; monotonic milliseconds. */
 export class FailedAttempts {
   readonly #isRelay: (address: string) => boolean;
   /** Oldest window first. */

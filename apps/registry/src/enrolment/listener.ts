@@ -140,8 +140,9 @@ class Listener implements EnrolmentListener {
     // Only paths that exist are named anywhere: what a stranger makes up stays out of metrics and logs.
     const route = this.#options.routes.find(({ path }) => path === request.url);
     const where = route?.path ?? 'unknown';
+    const source = sourceOf(request, route, address);
     try {
-      const waitMs = this.#attempts.waitMs(address, performance.now());
+      const waitMs = this.#attempts.waitMs(source, performance.now());
       if (waitMs > 0) throw tooMany(waitMs);
       const answer = await this.#handle(request, address);
       send(response, 200, answer);
@@ -149,7 +150,7 @@ class Listener implements EnrolmentListener {
     } catch (error) {
       const problem = problemOf(error) ?? this.#hidden(where, error);
       // Trouble of ours is no guess of theirs.
-      if (problem.status < 500 && problem.status !== 429) this.#attempts.failed(address, performance.now());
+      if (problem.status < 500 && problem.status !== 429) this.#attempts.failed(source, performance.now());
       if (problem.retryAfter !== undefined) response.setHeader('retry-after', problem.retryAfter);
       send(response, problem.status, { code: problem.code, error: problem.message, remedy: problem.remedy });
       this.#options.onAnswer(where, problem.code, address);
@@ -172,6 +173,15 @@ class Listener implements EnrolmentListener {
     this.#options.onError(where, cause);
     return new EnrolmentProblem(500, 'internal', 'internal error', 'see the log of the registry');
   }
+}
+
+/**
+ * What failures are counted by. Behind an address, that of a root proxy above all, may be many: where a certificate is needed it is the
+ * certificate, so that strangers who guess there keep nobody from renewing.
+ */
+function sourceOf({ socket }: IncomingMessage, route: EnrolmentRoute | undefined, address: string): string {
+  if (route?.needsCertificate !== true || !(socket instanceof TLSSocket) || !socket.authorized) return address;
+  return socket.getPeerX509Certificate()?.fingerprint256 ?? address;
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

@@ -22,6 +22,8 @@ export interface EnrolmentRoute {
   readonly method: 'GET' | 'POST';
   /** `/v1/join` */
   readonly path: string;
+  /** Whether only who shows a certificate of the domain is answered. Default false. */
+  readonly needsCertificate?: boolean;
   /**
    * What is answered with 200, as JSON. Rejects with an EnrolmentProblem, an AuthorityError or a StoreDownError; anything
    * else is an error of ours and hidden.
@@ -73,6 +75,7 @@ export function enrolmentRoutes({ domain, enrolments, intermediates }: RoutePart
     {
       method: 'POST',
       path: '/v1/renew',
+      needsCertificate: true,
       handle: async ({ body, address, shown }) => {
         const certificate = shown();
         const { generation, request } = parseBody(renewBody, body, RENEW_SHAPE);
@@ -82,6 +85,7 @@ export function enrolmentRoutes({ domain, enrolments, intermediates }: RoutePart
     {
       method: 'POST',
       path: '/v1/intermediate',
+      needsCertificate: true,
       handle: async ({ body, address, shown }) => {
         const certificate = shown();
         const { request } = parseBody(intermediateBody, body, 'send {"request"} and nothing else');
