@@ -31,6 +31,8 @@ export class SecurityHub {
 
   /** Calls back with what is known now, if anything is, and with every change; returns the way to stop. */
   subscribe(listener: (security: wire.Security) => void): () => void {
+    // A session begins after the epoch became known, and again after each restore: what was told before came without it.
+    this.refresh();
     const entry = (security: wire.Security): void => listener(security);
     this.#listeners.add(entry);
     if (this.#last !== undefined) entry(this.#last);
@@ -80,15 +82,10 @@ function sameContent(a: wire.Security, b: wire.Security): boolean {
   return contentOf(a) === contentOf(b);
 }
 
-function contentOf({
-  revision: _revision,
-  policyVersion,
-  trustGeneration,
-  revocations,
-  ...rest
-}: wire.Security): string {
+function contentOf({ revision, policyVersion, trustGeneration, revocations, ...rest }: wire.Security): string {
   return JSON.stringify([
     rest,
+    String(revision >> EPOCH_SHIFT),
     String(policyVersion),
     String(trustGeneration),
     revocations.map(({ identity, beforeMs, reason }) => [identity, String(beforeMs), reason]),
