@@ -115,7 +115,9 @@ export function peerOf(connection: Duplex, address: string): StreamPeer {
   return new SessionPeer(connection, address);
 }
 
+/** Names of an end entity. An authority is nobody, whatever its certificate says: TLS lets one be shown as anybody's. */
 export function urisOf(certificate: X509Certificate): readonly string[] {
+  if (certificate.ca) return [];
   const text = certificate.subjectAltName;
   return text === undefined ? [] : urisOfSubjectAltName(text);
 }
