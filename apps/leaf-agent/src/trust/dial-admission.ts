@@ -46,7 +46,7 @@ export class DialAdmission {
     const verdict =
       statementKind(grant) === 'standing' ? await this.#standing(dial, grant) : await this.#own(dial, grant);
     if (verdict.kind === 'refused') return verdict;
-    switch (this.#options.seen.add(connection, performance.now())) {
+    switch (this.#options.seen.add(dial.proxy, connection, performance.now())) {
       case 'new':
         return verdict;
       case 'replay':

@@ -8,18 +8,19 @@ const MINUTE_MS = 60_000;
 describe('names of connections', () => {
   it('are remembered for as long as a grant could be shown again, and no longer', () => {
     const seen = new SeenConnections();
-    assert.equal(seen.add('c1', 0), 'new');
-    assert.equal(seen.add('c1', 3 * MINUTE_MS), 'replay');
-    assert.equal(seen.add('c1', 3 * MINUTE_MS + 1), 'new');
+    assert.equal(seen.add('p1', 'c1', 0), 'new');
+    assert.equal(seen.add('p1', 'c1', 3 * MINUTE_MS), 'replay');
+    assert.equal(seen.add('p1', 'c1', 3 * MINUTE_MS + 1), 'new');
   });
 
   it('are bounded: what cannot be remembered is not granted', () => {
     const seen = new SeenConnections(2);
     assert.deepEqual(
-      ['c1', 'c2', 'c3', 'c1'].map((name) => seen.add(name, 0)),
+      ['c1', 'c2', 'c3', 'c1'].map((name) => seen.add('p1', name, 0)),
       ['new', 'new', 'full', 'replay'],
     );
-    assert.equal(seen.add('c3', 4 * MINUTE_MS), 'new');
+    assert.equal(seen.add('p2', 'c3', 0), 'new', 'another root proxy has its own share');
+    assert.equal(seen.add('p1', 'c3', 4 * MINUTE_MS), 'new');
   });
 });
 

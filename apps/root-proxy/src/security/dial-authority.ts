@@ -86,7 +86,7 @@ export class DialAuthority {
       const { grant, detail, user } = await this.#ports.ask(request, ASK_MS);
       return grant === '' ? refused('denied', detail) : { kind: 'granted', grant, user };
     } catch (error) {
-      if (!(error instanceof StatusError)) throw error;
+      if (!(error instanceof StatusError)) return refused('denied', 'the root proxy could not ask for a grant');
       if (SILENT.has(error.code)) {
         if (error.code === Status.DEADLINE_EXCEEDED) this.#silentUntil = now() + SILENCE_MS;
         return undefined;
