@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { withRegistry } from './admin-client.ts';
-import type { AdminFlags, Registry } from './admin-client.ts';
+import type { Registry } from './admin-client.ts';
 import { rotateAuthority, showAuthority } from './commands/authority.ts';
 import { listIdentities, readIdentity, revokeIdentity, unlockIdentity } from './commands/identities.ts';
 import { joinCluster } from './commands/join.ts';
 import { addToken, listTokens, removeToken, tokenRequest } from './commands/tokens.ts';
 import { CommandError, STATUS } from './exit.ts';
-import type { Terminal } from './program.ts';
+import { adminFlags, append, withAdminOptions } from './options.ts';
+import type { Terminal } from './options.ts';
 
 const DEFAULT_DOMAIN = 'xylem.internal';
 const TOKEN_TTL = '10m';
@@ -19,25 +20,6 @@ interface JoinFlags {
   readonly name?: string;
   readonly identityDir?: string;
   readonly domain?: string;
-}
-
-/** Options of every command for administrators; tests and other command groups add them to theirs. */
-export function withAdminOptions(command: Command): Command {
-  return command
-    .option(
-      '--admin-dir <folder>',
-      "credentials of the registry's administrator (default: the one below /var/lib/xylem)",
-    )
-    .option(
-      '--registry <host:port>',
-      'service address of a registry; several are tried in turn (default 127.0.0.1:7100)',
-      append,
-    );
-}
-
-/** Flags of a command for administrators, wherever they stand. */
-export function adminFlags(command: Command): AdminFlags {
-  return command.optsWithGlobals<AdminFlags>();
 }
 
 /** `join` of each service. The names of registries and root proxies start them, too: see isJoin. */
@@ -212,8 +194,4 @@ function group(program: Command, name: string, description: string): Command {
 
 async function show(terminal: Terminal, self: Command, run: (registry: Registry) => Promise<string>): Promise<void> {
   terminal.out(await withRegistry(adminFlags(self), run));
-}
-
-function append(value: string, earlier: readonly string[] | undefined): readonly string[] {
-  return [...(earlier ?? []), value];
 }

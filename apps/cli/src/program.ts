@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { withRegistry } from './admin-client.ts';
-import { addAuthorityCommands, addJoinCommands, adminFlags, withAdminOptions } from './authority-commands.ts';
+import { addAuthorityCommands, addJoinCommands } from './authority-commands.ts';
 import { withRootProxy } from './client.ts';
 import { verifyFiles } from './commands/audit.ts';
 import { connectTo, readTarget } from './commands/connect.ts';
@@ -13,17 +13,11 @@ import { showStatus } from './commands/status.ts';
 import { VERSION, loadClientConfig } from './config.ts';
 import type { ConnectionFlags } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
+import { adminFlags, append, withAdminOptions } from './options.ts';
+import type { Terminal } from './options.ts';
 import { SERVICES } from './services.ts';
 import { StdioDuplex } from './stdio.ts';
 import { addUserCommands } from './user-commands.ts';
-
-/** Where commands write; tests give their own. */
-export interface Terminal {
-  out(text: string): void;
-  /** Explanations, on standard error: what is piped on stays clean. */
-  note(text: string): void;
-  readonly color: boolean;
-}
 
 const DEFAULT_DOMAIN = 'xylem.internal';
 const DEFAULT_TTL = '90d';
@@ -81,10 +75,6 @@ function withConnectionOptions(command: Command): Command {
     .option('--domain <name>', `trust domain (default ${DEFAULT_DOMAIN})`)
     .option('--timeout-ms <number>', 'deadline for connecting and for a dial (default 10000)')
     .option('--config <file>', 'settings (default ~/.config/xylem/client.yaml)');
-}
-
-function append(value: string, earlier: readonly string[] | undefined): readonly string[] {
-  return [...(earlier ?? []), value];
 }
 
 function addAccessCommands(program: Command, terminal: Terminal): void {

@@ -4,14 +4,14 @@ import { KeyFileError, logOut, readSecret } from '@xylem/identity';
 import type { Secret } from '@xylem/identity';
 import { withRegistry } from './admin-client.ts';
 import type { Registry } from './admin-client.ts';
-import { adminFlags, withAdminOptions } from './authority-commands.ts';
 import { loginUser, readAccessToken } from './commands/login.ts';
 import { checkPolicy, diffPolicy, getPolicy, policyHistory, setPolicy } from './commands/policy.ts';
 import { fetchIdToken } from './commands/single-sign-on.ts';
 import { addUser, listUsers, readUserName, removeUser, setDisabled } from './commands/users.ts';
 import { configDirectory } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
-import type { Terminal } from './program.ts';
+import { adminFlags, append, withAdminOptions } from './options.ts';
+import type { Terminal } from './options.ts';
 import { askSecret, askYes, canAsk } from './prompt.ts';
 
 const DEFAULT_DOMAIN = 'xylem.internal';
@@ -230,8 +230,4 @@ function readVersion(text: string): number {
 
 async function show(terminal: Terminal, self: Command, run: (registry: Registry) => Promise<string>): Promise<void> {
   terminal.out(await withRegistry(adminFlags(self), run));
-}
-
-function append(value: string, earlier: readonly string[] | undefined): readonly string[] {
-  return [...(earlier ?? []), value];
 }
