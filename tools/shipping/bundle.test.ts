@@ -9,8 +9,8 @@ import { bundleApp } from './bundle.ts';
 
 /** What images carry. The other apps run from a checkout. */
 const SHIPPED = ['registry', 'root-proxy', 'leaf-agent', 'cli'];
-/** What grpc-js, zod, x509, the generated code and OpenTelemetry weigh together; more means that a tool slipped in. */
-const MAX_BYTES = 1_700_000;
+/** What grpc-js, zod, x509, jose, yaml, the generated code and OpenTelemetry weigh together; more means that a tool slipped in. */
+const MAX_BYTES = 1_950_000;
 
 /** Inside the repository, because the registry's bundle finds etcd3 in a node_modules above it. */
 const scratchParent = join(REPOSITORY, '.xylem');
