@@ -94,7 +94,8 @@ test("a front door connection is reset when its user's certificate has been over
   await eventually('p1 is claimed', () => claimedBy(p1, 'a1'));
   world.credentials.ttlMs = 1_500;
   const began = Date.now();
-  const { client, head } = await connectWithCertificate(t, world, p1, { kind: 'user', user: 'ada' });
+  const ada = await world.credentials.material({ kind: 'user', user: 'ada' });
+  const { client, head } = await connectWithCertificate(t, p1, ada);
   assert.match(head, /^HTTP\/1\.1 200 /);
   await new Promise((resolve) => void client.socket.once('close', resolve));
   const tookMs = Date.now() - began;

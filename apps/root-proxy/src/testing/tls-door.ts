@@ -1,19 +1,17 @@
 import { once } from 'node:events';
 import type { TestContext } from 'node:test';
 import { connect } from 'node:tls';
-import type { Identity } from '@xylem/identity';
+import type { TlsMaterial } from '@xylem/identity';
 import { DOMAIN } from './credentials.ts';
 import { RawClient } from './raw-client.ts';
-import type { World, WorldProxy } from './world.ts';
+import type { WorldProxy } from './world.ts';
 
-/** CONNECT to web.berlin:80 through a front door, over TLS with a certificate of this identity; the socket goes with the test. */
+/** CONNECT to web.berlin:80 through a front door, over TLS with this certificate; the socket goes with the test. */
 export async function connectWithCertificate(
   t: TestContext,
-  world: World,
   { ports }: WorldProxy,
-  identity: Identity,
+  { ca, cert, key }: TlsMaterial,
 ): Promise<{ readonly client: RawClient; readonly head: string }> {
-  const { ca, cert, key } = await world.credentials.material(identity);
   const socket = connect({ port: ports.frontDoor, host: '127.0.0.1', ca, cert, key, servername: DOMAIN });
   t.after(() => socket.destroy());
   const client = new RawClient(socket);
