@@ -54,7 +54,7 @@ async function runCases(root: string, ids: ReadonlySet<string>): Promise<Map<str
   const interrupted = new AbortController();
   process.on('SIGINT', () => interrupted.abort(new Error('Ended by SIGINT.')));
   const phases = casesIn(planTests(root, [], availableParallelism()), root, ids);
-  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, count: () => undefined };
+  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, onFile: () => undefined };
   for await (const event of runPhases(phases, options)) note(results, event);
   return results;
 }

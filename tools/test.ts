@@ -1,7 +1,8 @@
 /** `npm test [-- <part of a path>...]`: every test of the repository, or the matching files, with one closing summary. */
 import { dirname } from 'node:path';
 
-import { countsLine, isSuccess, runTests } from './testing/run-tests.ts';
+import { runTests } from './testing/run-tests.ts';
+import { isSuccess, summaryLines } from './testing/summary.ts';
 
 const patterns = process.argv.slice(2);
 const flag = patterns.find((pattern) => pattern.startsWith('-'));
@@ -10,6 +11,5 @@ if (flag !== undefined) {
   process.exit(2);
 }
 const outcome = await runTests(dirname(import.meta.dirname), patterns);
-if (outcome.problem !== undefined) console.error(outcome.problem);
-console.log(`\n${countsLine(outcome.counts)}`);
+console.log(`\n${summaryLines(outcome).join('\n')}`);
 process.exit(isSuccess(outcome) ? 0 : 1);

@@ -1,18 +1,13 @@
-/** `npm run verify`, which CI runs: every check, then every test; all failures are reported, and the tests' summary closes. */
+/** `npm run verify`, which CI runs: every check, then every test; all failures are reported, and their summary closes. */
 import { dirname } from 'node:path';
 
 import { CHECKS } from './checks/catalogue.ts';
 import { runChecks } from './checks/run-checks.ts';
-import { countsLine, isSuccess, runTests } from './testing/run-tests.ts';
+import { runTests } from './testing/run-tests.ts';
+import { isSuccess, summaryLines } from './testing/summary.ts';
 
 const root = dirname(import.meta.dirname);
 const failedChecks = await runChecks(root, CHECKS);
 const outcome = await runTests(root, []);
-if (outcome.problem !== undefined) console.error(outcome.problem);
-console.log(
-  failedChecks.length === 0
-    ? '\nEvery check passed.'
-    : `\nChecks that failed, shown at the top: ${failedChecks.join(', ')}`,
-);
-console.log(countsLine(outcome.counts));
+console.log(`\n${summaryLines(outcome, failedChecks).join('\n')}`);
 process.exit(failedChecks.length === 0 && isSuccess(outcome) ? 0 : 1);

@@ -21,10 +21,10 @@ function runProgram(root: string, program: string) {
 function runIn(root: string, patterns: readonly string[] = []) {
   return runProgram(
     root,
-    `import { countsLine, isSuccess, runTests } from ${JSON.stringify(RUNNER)};
+    `import { runTests } from ${JSON.stringify(RUNNER)};
+    import { isSuccess, summaryLines } from ${JSON.stringify(join(import.meta.dirname, 'summary.ts'))};
     const outcome = await runTests(${JSON.stringify(root)}, ${JSON.stringify(patterns)});
-    console.log(outcome.problem ?? '');
-    console.log(countsLine(outcome.counts));
+    console.log(summaryLines(outcome).join('\\n'));
     process.exit(isSuccess(outcome) ? 0 : 1);`,
   );
 }
@@ -35,7 +35,7 @@ function makeTests(t: TestContext, files: Readonly<Record<string, string>>): str
     mkdirSync(dirname(join(root, file)), { recursive: true });
     writeFileSync(
       join(root, file),
-      `import { test } from 'node:test';\nimport assert from 'node:assert/strict';\n${body}\n`,
+      `import { describe, test } from 'node:test';\nimport assert from 'node:assert/strict';\n${body}\n`,
     );
   }
   return root;
@@ -49,7 +49,7 @@ test('runs end-to-end tests after unit tests, and closes with one summary over b
   });
   const { status, lines, output } = runIn(root);
   assert.equal(status, 0, output);
-  assert.equal(lines.at(-1), '3 passed, 0 failed, 1 skipped');
+  assert.equal(lines.at(-1), 'PASSED: 3 passed, 0 failed, 1 skipped');
   assert.deepEqual(
     lines.filter((line) => line.includes('tests ')),
     ['ℹ tests 4'],
@@ -57,16 +57,21 @@ test('runs end-to-end tests after unit tests, and closes with one summary over b
   assert.ok(output.indexOf('has no size') < output.indexOf('goes end to end'), output);
 });
 
-test('counts failures, shows them at the end, and says so with its exit status', (t) => {
+test('counts failures, names them at the end, and says so with its exit status', (t) => {
   const root = makeTests(t, {
-    'libs/pool/src/size.test.ts': "test('has a size', () => assert.equal(1, 2));",
+    'libs/pool/src/size.test.ts':
+      "describe('a pool', () => test('has a size', () => assert.equal(1, 2, 'too small')));",
     'libs/link/src/crash.test.ts': 'process.exit(3);',
   });
   const { status, lines, output } = runIn(root);
   assert.equal(status, 1);
-  assert.equal(lines.at(-1), '0 passed, 2 failed, 0 skipped');
   assert.match(output, /failing tests:[^]*has a size/);
-  assert.match(output, /failing tests:[^]*crash\.test\.ts/);
+  assert.deepEqual(lines.slice(lines.indexOf('Failed tests, shown in full above:')), [
+    'Failed tests, shown in full above:',
+    '  libs/link/src/crash.test.ts: test failed',
+    '  libs/pool/src/size.test.ts: has a size: too small',
+    'FAILED: 0 passed, 2 failed, 0 skipped',
+  ]);
 });
 
 test('ends a file that leaves something open, and goes on with the others', (t) => {
@@ -78,15 +83,18 @@ test('ends a file that leaves something open, and goes on with the others', (t) 
     root,
     `import { runPhases } from ${JSON.stringify(join(import.meta.dirname, 'run-files.ts'))};
     const files = ['libs/pool/src/size.test.ts', 'libs/link/src/link.test.ts'];
-    const options = { root: ${JSON.stringify(root)}, testTimeoutMs: 10_000, signal: new AbortController().signal, count() {} };
+    const options = { root: ${JSON.stringify(root)}, testTimeoutMs: 10_000, signal: new AbortController().signal };
+    options.onFile = ({ file, failures }) => console.log(file + ' failed ' + failures.length);
     for await (const event of runPhases([{ name: 'unit', files, concurrency: 1, fileDeadlineMs: 1_000 }], options)) {
       if (event.type === 'test:pass') console.log('pass ' + event.data.name);
       if (event.type === 'test:fail') console.log('fail ' + event.data.details.error.message);
     }`,
   );
   assert.deepEqual(lines, [
+    'libs/pool/src/size.test.ts failed 1',
     'pass has a size',
     'fail Still running after 1 s: a test hangs, or something was left open.',
+    'libs/link/src/link.test.ts failed 0',
     'pass links',
   ]);
 });

@@ -3,16 +3,11 @@ import { pipeline } from 'node:stream/promises';
 import { spec } from 'node:test/reporters';
 
 import { ensureHostTools, searchPath } from './host-tools.ts';
-import { addCounts, closingEvents, NO_TESTS, runPhases, type TestCounts } from './run-files.ts';
+import { addCounts, closingEvents, NO_TESTS, runPhases, type FileReport } from './run-files.ts';
+import type { TestOutcome } from './summary.ts';
 import { planTests, type TestPhase } from './test-files.ts';
 
 const TEST_TIMEOUT_MS = 60_000;
-
-export interface TestOutcome {
-  readonly counts: TestCounts;
-  /** Why not everything ran; undefined when it did. */
-  readonly problem: string | undefined;
-}
 
 /**
  * Runs the tests whose path contains one of `patterns` (all without one) and reports on stdout, closing with the runner's
@@ -21,29 +16,17 @@ export interface TestOutcome {
 export async function runTests(root: string, patterns: readonly string[]): Promise<TestOutcome> {
   const phases = planTests(root, patterns, availableParallelism());
   if (phases.every((phase) => phase.files.length === 0)) {
-    return {
-      counts: NO_TESTS,
-      problem: `No test file has ${patterns.map((pattern) => `"${pattern}"`).join(' or ')} in its path.`,
-    };
+    const named = patterns.map((pattern) => `"${pattern}"`).join(' or ');
+    return { counts: NO_TESTS, files: [], problem: `No test file has ${named} in its path.` };
   }
   const path = searchPath(process.env['PATH'] ?? '');
   const tools = ensureHostTools(path, say);
   if (tools.kind === 'missing') {
-    if (patterns.length === 0) return { counts: NO_TESTS, problem: tools.sentence };
+    if (patterns.length === 0) return { counts: NO_TESTS, files: [], problem: tools.sentence };
     say(tools.sentence);
   }
   process.env['PATH'] = path;
   return report(root, phases);
-}
-
-/** `N passed, N failed, N skipped`; what was cancelled has failed. */
-export function countsLine({ passed, failed, cancelled, skipped, todo }: TestCounts): string {
-  return `${passed} passed, ${failed + cancelled} failed, ${skipped + todo} skipped`;
-}
-
-/** Did everything that ran pass, and did anything run? */
-export function isSuccess({ counts, problem }: TestOutcome): boolean {
-  return problem === undefined && counts.passed > 0 && counts.failed === 0 && counts.cancelled === 0;
 }
 
 async function report(root: string, phases: readonly TestPhase[]): Promise<TestOutcome> {
@@ -51,15 +34,20 @@ async function report(root: string, phases: readonly TestPhase[]): Promise<TestO
   const onSignal = (signal: NodeJS.Signals): void => interrupted.abort(new Error(`Ended by ${signal}.`));
   // Stays for good: a terminal or a supervisor often sends the same signal twice, and the summary is still to come.
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  let counts = NO_TESTS;
+  const files: FileReport[] = [];
+  const counts = () => files.reduce((sum, file) => addCounts(sum, file.counts), NO_TESTS);
   const startedAt = performance.now();
   const events = async function* () {
-    const count = (more: TestCounts): void => void (counts = addCounts(counts, more));
-    yield* runPhases(phases, { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, count });
-    yield* closingEvents(counts, performance.now() - startedAt);
+    const onFile = (file: FileReport): void => void files.push(file);
+    yield* runPhases(phases, { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, onFile });
+    yield* closingEvents(counts(), performance.now() - startedAt);
   };
   await pipeline(events, new spec(), process.stdout, { end: false });
-  return { counts, problem: interrupted.signal.aborted ? 'The tests were interrupted.' : undefined };
+  return {
+    counts: counts(),
+    files,
+    problem: interrupted.signal.aborted ? 'The tests were interrupted.' : undefined,
+  };
 }
 
 function say(sentence: string): void {
