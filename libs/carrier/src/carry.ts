@@ -13,6 +13,8 @@ import type { carry as wire } from '@xylem/wire';
 import type { Duplex } from 'node:stream';
 import { outcomeFromWire, outcomeToWire, reasonFromWire, reasonToWire } from './codes.ts';
 import type { FramePort } from './frame-port.ts';
+import { PacedSource } from './pace.ts';
+import type { OpenLane } from './pace.ts';
 import { SocketPort } from './socket-port.ts';
 import { DeadlineTimer } from './timer.ts';
 import { plainText } from './plain-text.ts';
@@ -39,6 +41,8 @@ export interface CarryOptions extends Partial<Omit<ConnectionConfig, 'role'>> {
    * `resetAndDestroy` where there is one, else `destroy`.
    */
   readonly reset?: () => void;
+  /** How fast the socket, and the frames, may be read. Default: as fast as the other end takes it. */
+  readonly pace?: { readonly socket: OpenLane; readonly frames: OpenLane };
 }
 
 /** A connection being carried. */
@@ -73,6 +77,8 @@ class Pump {
   readonly #options: CarryOptions;
   readonly #frames: FramePort;
   readonly #socket: SocketPort;
+  readonly #fromSocket: PacedSource;
+  readonly #fromFrames: PacedSource;
   readonly #timer = new DeadlineTimer(() => this.event({ type: 'timeout' }));
   #resolve: (end: ConnectionEnd) => void = () => {};
   /** The payload of the event being handled. */
@@ -97,12 +103,15 @@ class Pump {
       read: (bytes) => {
         this.#payload = bytes;
         this.event({ type: 'socketRead', bytes: bytes.length });
+        this.#fromSocket.passed(bytes.length);
       },
       ended: () => this.event({ type: 'socketEnded' }),
-      writable: () => this.#frames.resume(),
+      writable: () => this.#fromFrames.resume(),
       flushed: () => this.event({ type: 'socketFlushed' }),
       failed: (detail) => this.event({ type: 'socketFailed', detail }),
     });
+    this.#fromSocket = new PacedSource(this.#socket, options.pace?.socket);
+    this.#fromFrames = new PacedSource(options.frames, options.pace?.frames);
   }
 
   start(): void {
@@ -111,8 +120,11 @@ class Pump {
       this.event({ type: 'outcomeDecided', outcome: 'connected', detail: '' });
     else this.#timer.arm(this.core.nextTimeout());
     this.#frames.listen({
-      frame: (bytes) => this.#frame(bytes),
-      writable: () => this.#socket.resume(),
+      frame: (bytes) => {
+        this.#frame(bytes);
+        this.#fromFrames.passed(bytes.length);
+      },
+      writable: () => this.#fromSocket.resume(),
       over: ({ orderly, detail }) => this.event({ type: 'framesEnded', orderly, detail }),
     });
   }
@@ -165,10 +177,10 @@ class Pump {
   #perform(effect: ConnectionEffect): void {
     switch (effect.type) {
       case 'sendData':
-        if (!this.#frames.sendRaw(encodeDataFrame(this.#payload))) this.#socket.pause();
+        if (!this.#frames.sendRaw(encodeDataFrame(this.#payload))) this.#fromSocket.pause();
         return;
       case 'deliver':
-        if (!this.#socket.write(this.#payload)) this.#frames.pause();
+        if (!this.#socket.write(this.#payload)) this.#fromFrames.pause();
         return;
       case 'sendOutcome':
         this.#send({
@@ -189,12 +201,14 @@ class Pump {
         return this.#socket.reset();
       case 'endFrames':
         // An ending connection still reads, so that the other side's ending gets through a full buffer.
-        this.#frames.resume();
+        this.#fromFrames.resume();
         return this.#frames.end();
       case 'cancelFrames':
         return this.#frames.cancel(effect.detail);
       case 'closed':
         this.#timer.stop();
+        this.#fromSocket.close();
+        this.#fromFrames.close();
         return this.#resolve(effect.end);
     }
   }

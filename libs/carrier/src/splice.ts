@@ -3,6 +3,8 @@ import type { ResetReason, Side, SpliceConfig, SpliceEffect, SpliceEnd, SpliceEv
 import { decodeFrame, FrameDecodeError, peekFrame } from '@xylem/wire';
 import { reasonFromWire, reasonToWire } from './codes.ts';
 import type { FramePort } from './frame-port.ts';
+import { PacedSource } from './pace.ts';
+import type { OpenLane } from './pace.ts';
 import { DeadlineTimer } from './timer.ts';
 import { plainText } from './plain-text.ts';
 
@@ -11,6 +13,8 @@ export interface SpliceOptions extends Partial<SpliceConfig> {
   readonly requester: FramePort;
   /** Towards who answered. Its outcome was read. */
   readonly answerer: FramePort;
+  /** How fast each side may be read. Default: as fast as the other takes it. */
+  readonly pace?: Readonly<Record<Side, OpenLane>>;
 }
 
 /** A connection being forwarded. */
@@ -44,14 +48,19 @@ class Hop {
   readonly core: SplicedConnection;
   readonly closed: Promise<SpliceEnd>;
   readonly #ports: Readonly<Record<Side, FramePort>>;
+  readonly #sources: Readonly<Record<Side, PacedSource>>;
   readonly #timer = new DeadlineTimer(() => this.event({ type: 'timeout' }));
   #resolve: (end: SpliceEnd) => void = () => {};
   /** The frame being handled. */
   #bytes: Buffer = NO_BYTES;
 
   constructor(options: SpliceOptions) {
-    const { requester, answerer, ...config } = options;
+    const { requester, answerer, pace, ...config } = options;
     this.#ports = { requester, answerer };
+    this.#sources = {
+      requester: new PacedSource(requester, pace?.requester),
+      answerer: new PacedSource(answerer, pace?.answerer),
+    };
     this.core = new SplicedConnection({ ...DEFAULT_SPLICE_CONFIG, ...config }, performance.now());
     this.closed = new Promise((resolve) => {
       this.#resolve = resolve;
@@ -74,8 +83,11 @@ class Hop {
 
   #listen(side: Side, opposite: Side): void {
     this.#ports[side].listen({
-      frame: (bytes) => this.#frame(side, bytes),
-      writable: () => this.#ports[opposite].resume(),
+      frame: (bytes) => {
+        this.#frame(side, bytes);
+        this.#sources[side].passed(bytes.length);
+      },
+      writable: () => this.#sources[opposite].resume(),
       over: ({ orderly, detail }) => this.event({ type: 'framesEnded', side, orderly, detail }),
     });
   }
@@ -114,7 +126,7 @@ class Hop {
     switch (effect.type) {
       case 'forward':
         if (!this.#ports[effect.to].sendRaw(this.#bytes))
-          this.#ports[effect.to === 'requester' ? 'answerer' : 'requester'].pause();
+          this.#sources[effect.to === 'requester' ? 'answerer' : 'requester'].pause();
         return;
       case 'sendReset':
         this.#ports[effect.to].send({
@@ -123,12 +135,14 @@ class Hop {
         return;
       case 'endFrames':
         // An ending connection still reads, so that the other side's ending gets through a full buffer.
-        this.#ports[effect.side].resume();
+        this.#sources[effect.side].resume();
         return this.#ports[effect.side].end();
       case 'cancelFrames':
         return this.#ports[effect.side].cancel(effect.detail);
       case 'closed':
         this.#timer.stop();
+        this.#sources.requester.close();
+        this.#sources.answerer.close();
         return this.#resolve(effect.end);
     }
   }

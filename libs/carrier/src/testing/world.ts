@@ -9,6 +9,7 @@ import type { Server as NetServer } from 'node:net';
 import { carry } from '../carry.ts';
 import type { Carried } from '../carry.ts';
 import { FramePort } from '../frame-port.ts';
+import type { OpenLane } from '../pace.ts';
 import { splice } from '../splice.ts';
 
 /** Test double of the whole way: user socket, root proxy, optional second hop, leaf agent, node; all on loopback. */
@@ -44,6 +45,8 @@ export interface WorldOptions {
   readonly relayed?: boolean;
   /** Round-trip time added between agent and root proxy. Default 0. */
   readonly rttMs?: number;
+  /** The lane of everything that a root proxy reads. Default: none. */
+  readonly lane?: OpenLane;
 }
 
 const carryPath = RawFrameMethods.carry.path;
@@ -51,6 +54,7 @@ const forwardPath = RawFrameMethods.forward.path;
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const windowBytes = options.windowBytes ?? 1_048_576;
+  const { lane } = options;
   const sockets = new Set<Socket>();
   const nodes = new Queue<Socket>();
   const node = await listen((socket) => nodes.push(keep(sockets, socket)));
@@ -131,10 +135,12 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
         ),
       );
       const inward = await forwards.take();
-      hop = splice({ requester: inward, answerer: frames }).closed;
+      const between = lane === undefined ? {} : { pace: { requester: lane, answerer: lane } };
+      hop = splice({ requester: inward, answerer: frames, ...between }).closed;
       frames = outward;
     }
-    const atProxy = carry({ socket: userAtProxy, frames, role: 'requester', outcome: 'connected' });
+    const pace = lane === undefined ? {} : { pace: { socket: lane, frames: lane } };
+    const atProxy = carry({ socket: userAtProxy, frames, role: 'requester', outcome: 'connected', ...pace });
     return { user, node: nodeSocket, atProxy, atAgent, hop, ends: Promise.all([atProxy.closed, atAgent.closed]) };
   };
 
