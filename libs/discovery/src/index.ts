@@ -30,3 +30,11 @@ export {
   type RelayRequest,
 } from './root/relay.ts';
 export { HandshakeAdmission, type AdmissionConfig, type AdmissionStatus } from './root/admission.ts';
+export {
+  DEFAULT_SERVING_CONFIG,
+  ServingCheck,
+  type ServingConfig,
+  type ServingEffect,
+  type ServingEvent,
+  type ServingStatus,
+} from './root/serving-check.ts';

@@ -76,9 +76,10 @@ export class ClaimSlots {
     moveTunnel(tunnel, { kind: 'standby' });
   }
 
-  /** The longest-waiting standby that may take a slot. */
-  nextStandby(leaf: LeafId): RootTunnel | undefined {
-    return this.#leaves.get(leaf)?.standbys.find((tunnel) => !this.holdsOne(tunnel));
+  /** The longest-waiting standby that may take a slot; a suspect only where there is nobody else. */
+  nextStandby(leaf: LeafId, suspect: (tunnel: RootTunnel) => boolean): RootTunnel | undefined {
+    const able = this.#leaves.get(leaf)?.standbys.filter((tunnel) => !this.holdsOne(tunnel)) ?? [];
+    return able.find((tunnel) => !suspect(tunnel)) ?? able[0];
   }
 
   /** Throws when slots and tunnels disagree. For tests and the simulator: it looks at everything. */

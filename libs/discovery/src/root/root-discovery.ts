@@ -4,13 +4,22 @@ import { Deadlines } from '../shared/deadlines.ts';
 import type { Delta, Snapshot } from '../shared/gossip.ts';
 import { Queue } from '../shared/queue.ts';
 import { canonicalText, compareStamps, deltaBetween, fenceOf, normalise } from '../shared/gossip-view.ts';
-import type { InstanceNonce, LeafId, TunnelId } from '../shared/ids.ts';
+import type { AgentId, InstanceNonce, LeafId, TunnelId } from '../shared/ids.ts';
 import type { Instant, Random } from '../shared/time.ts';
 import { ClaimRecorder, type RecordOutcome } from './claim-recorder.ts';
 import { ClaimSlots } from './claim-slots.ts';
 import { completeRootConfig } from './defaults.ts';
+import { DEFAULT_HOLD_DOWNS, HoldDowns } from './hold-downs.ts';
 import { agentKey, moveTunnel, TunnelTable, type RootDeadline, type RootTunnel } from './tunnels.ts';
-import type { RootCloseReason, RootConfig, RootEffect, RootEvent, RootStatus, RootTunnelStatus } from './types.ts';
+import type {
+  RootCloseReason,
+  RootConfig,
+  RootEffect,
+  RootEvent,
+  RootStatus,
+  RootTunnelStatus,
+  ServingRecord,
+} from './types.ts';
 
 /** A tunnel that was told `held` must ask for standby or close within this. */
 const UNDECIDED_MS = 10_000;
@@ -39,6 +48,7 @@ export class RootDiscovery {
   readonly #slots: ClaimSlots;
   readonly #recorder: ClaimRecorder;
   readonly #challenges = new Map<string, Challenge>();
+  readonly #holdDowns = new HoldDowns(DEFAULT_HOLD_DOWNS);
   #membership: Snapshot | undefined;
   #draining: 'no' | 'announced' | 'done' = 'no';
   #now: Instant;
@@ -85,6 +95,12 @@ export class RootDiscovery {
     };
   }
 
+  /** What is held against an agent: a claim that it did not serve (`claimUnserved`). */
+  serving(leaf: LeafId, agent: AgentId, now: Instant): ServingRecord {
+    const key = agentKey({ leaf, agent });
+    return { heldMs: this.#holdDowns.heldMs(key, now), suspect: this.#holdDowns.isSuspect(key, now) };
+  }
+
   /** Throws when the machine's parts disagree. Looks at everything: for tests and the simulator. */
   checkInvariants(): void {
     this.#slots.check(this.#tunnels.sorted());
@@ -100,6 +116,8 @@ export class RootDiscovery {
         return this.#sendSnapshot(this.#tunnels.expect(event.tunnel), now);
       case 'challengeAnswered':
         return this.#challengeAnswered(this.#tunnels.expect(event.tunnel), now);
+      case 'claimUnserved':
+        return this.#unserved(this.#tunnels.expect(event.tunnel), event.detail, now);
       case 'agentDraining':
         return this.#agentDraining(this.#tunnels.expect(event.tunnel), now);
       case 'tunnelClosed':
@@ -139,6 +157,7 @@ export class RootDiscovery {
     this.#tunnels.add(tunnel);
     this.#sendSnapshot(tunnel, now);
     if (this.#draining !== 'no') return this.#refuseDraining(tunnel);
+    if (this.#holdDowns.heldMs(agentKey(tunnel), now) > 0) return this.#holdDown(tunnel);
     this.#admit(tunnel, event.replaces, now);
   }
 
@@ -271,11 +290,12 @@ export class RootDiscovery {
     return slot;
   }
 
-  /** Hands free slots to the longest-waiting standbys, in the turn that freed them. */
+  /** Hands free slots to the longest-waiting standbys, in the turn that freed them; agents that did not serve come last. */
   #promote(leaf: LeafId): void {
     while (this.#draining === 'no') {
       const slot = this.#slots.freeSlot(leaf);
-      const next = this.#slots.nextStandby(leaf);
+      const suspect = (tunnel: RootTunnel): boolean => this.#holdDowns.isSuspect(agentKey(tunnel), this.#now);
+      const next = this.#slots.nextStandby(leaf, suspect);
       if (slot === undefined || next === undefined) return;
       this.#grant(next, slot);
     }
@@ -289,6 +309,23 @@ export class RootDiscovery {
     moveTunnel(tunnel, { kind: 'leaving' });
     this.#resolveIfSilent(agentKey(tunnel), now);
     this.#promote(tunnel.leaf);
+  }
+
+  /** A black hole: the agent loses its claim here and everything that could get it one again, for a while. */
+  #unserved(tunnel: RootTunnel, detail: string, now: Instant): void {
+    if (tunnel.phase.kind !== 'claimed') return;
+    const heldMs = this.#holdDowns.strike(agentKey(tunnel), now);
+    const why = `${detail}; the claim goes to another agent, and to this one in ${heldMs} ms at the earliest`;
+    // Newest first: who waits for the outcome of a challenge must not get the slot of the tunnel that is challenged.
+    for (const own of [...this.#tunnels.ofAgent(tunnel)].reverse()) {
+      if (own.phase.kind !== 'leaving' && own.phase.kind !== 'replaced') this.#close(own, 'unserved', why);
+    }
+    this.#promote(tunnel.leaf);
+  }
+
+  #holdDown(tunnel: RootTunnel): void {
+    const { proxy } = this.#config;
+    this.#close(tunnel, 'unserved', `agent ${agentKey(tunnel)} held a claim of ${proxy} and did not serve it`);
   }
 
   #closed(tunnel: RootTunnel, now: Instant): void {

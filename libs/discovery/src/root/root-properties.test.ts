@@ -131,6 +131,8 @@ class WildShell {
     const key = `${tunnel?.leaf}/${slot}`;
     const holder = this.active.get(key);
     const before = holder === undefined ? undefined : this.tunnels.get(holder);
+    const names = [tunnel?.leaf as LeafId, tunnel?.agent as AgentId] as const;
+    assert.equal(this.core.serving(...names, this.now).heldMs, 0, `${id} is granted ${key} while it is held down`);
     const moves = before !== undefined && before.agent === tunnel?.agent && before.nonce === tunnel.nonce;
     assert.ok(holder === undefined || moves, `S1: ${id} is granted ${key}, which ${holder} holds`);
     this.active.set(key, id);
@@ -219,6 +221,7 @@ class WildShell {
       this.#retire(tunnel);
       this.tell({ type: 'agentDraining', tunnel });
     } else if (kind < 78) this.tell({ type: 'snapshotRequested', tunnel });
+    else if (kind < 82) this.tell({ type: 'claimUnserved', tunnel, detail: 'no answer' });
     else this.close(tunnel);
   }
 

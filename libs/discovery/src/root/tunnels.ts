@@ -98,10 +98,14 @@ export class TunnelTable {
     return [...this.#tunnels.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
+  /** Every tunnel of the same agent id, oldest first. */
+  ofAgent(tunnel: RootTunnel): readonly RootTunnel[] {
+    return [...(this.#byAgent.get(agentKey(tunnel)) ?? [])];
+  }
+
   /** Other tunnels of the same agent id that hold, wait for or may ask for a slot, oldest first. */
   rivals(tunnel: RootTunnel): readonly RootTunnel[] {
-    const own = [...(this.#byAgent.get(agentKey(tunnel)) ?? [])];
-    return own.filter(
+    return this.ofAgent(tunnel).filter(
       (other) =>
         other !== tunnel &&
         (other.phase.kind === 'claimed' || other.phase.kind === 'standby' || other.phase.kind === 'undecided'),

@@ -20,6 +20,8 @@ export type RootEvent =
   | { readonly type: 'snapshotRequested'; readonly tunnel: TunnelId }
   /** The agent answered the challenge that `challengeTunnel` asked for. */
   | { readonly type: 'challengeAnswered'; readonly tunnel: TunnelId }
+  /** The holder of a claim does not serve it (ServingCheck): the claim is revoked, and others come first for a while. */
+  | { readonly type: 'claimUnserved'; readonly tunnel: TunnelId; readonly detail: string }
   /** The agent leaves in order: no new dials to it; its slot passes on at once, its open connections finish. */
   | { readonly type: 'agentDraining'; readonly tunnel: TunnelId }
   /** The tunnel is over, for whatever reason; its last event. Frees its slot in the same turn. */
@@ -125,6 +127,8 @@ export type RootCloseReason =
   | 'stale-incarnation'
   /** The record of a later incarnation, or of one that was not told, holds this slot: the provisional claim lost its race. */
   | 'claim-lost'
+  /** The agent held a claim here and did not serve it. */
+  | 'unserved'
   | 'overloaded';
 
 /** All times in milliseconds. */
@@ -150,6 +154,14 @@ export interface RootTunnelStatus {
   readonly state: 'claimed' | 'provisional' | 'standby' | 'undecided' | 'draining';
   readonly slot: number | undefined;
   readonly token: FencingToken;
+}
+
+/** What is held against an agent at this root proxy. */
+export interface ServingRecord {
+  /** Milliseconds until it may hold a claim again; 0 when it may. */
+  readonly heldMs: number;
+  /** It did not serve a claim lately. */
+  readonly suspect: boolean;
 }
 
 export interface RootStatus {

@@ -301,6 +301,8 @@ function parseRootEvent(text: string): RootEvent {
       return { type: 'snapshotRequested', tunnel };
     case 'alive':
       return { type: 'challengeAnswered', tunnel };
+    case 'unserved':
+      return { type: 'claimUnserved', tunnel, detail: 'three probes in a row were not answered' };
     case 'agent-drain':
       return { type: 'agentDraining', tunnel };
     case 'closed':
