@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { parseHostPort } from '@xylem/service';
 import type { ShownCertificate } from '../authority/enrolments.ts';
-import { plainAddress } from '../authority/addresses.ts';
+import { addressGroup, plainAddress } from '../authority/addresses.ts';
 import { FailedAttempts } from './attempts.ts';
 import { EnrolmentProblem, problemOf } from './problem.ts';
 import type { EnrolmentRoute } from './routes.ts';
@@ -20,7 +20,7 @@ const ANSWER_MS = 5_000;
 /** What the socket lives beyond both, for the answer to be read. */
 const GRACE_MS = 1_000;
 const RETRY_AFTER_S = 2;
-/** Open connections in all, and of one address that is no root proxy's. */
+/** Open connections in all, and of one address (an IPv6 host's /64) that is no root proxy's. */
 const MAX_CONNECTIONS = 1_024;
 const MAX_CONNECTIONS_PER_ADDRESS = 64;
 
@@ -77,7 +77,7 @@ class Listener implements EnrolmentListener {
         maxHeaderSize: MAX_HEADER_BYTES,
         requireHostHeader: true,
       },
-      (request, response) => void this.#answer(request, response),
+      (request, response) => this.#serve(request, response),
     );
     this.#server.maxHeadersCount = MAX_HEADERS;
     this.#server.maxRequestsPerSocket = 1;
@@ -86,8 +86,8 @@ class Listener implements EnrolmentListener {
     this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
     this.#server.on('clientError', (_error, socket) => socket.destroy());
     // No body is waited for that the headers do not promise within the bounds.
-    this.#server.on('checkContinue', (request, response) => void this.#answer(request, response));
-    this.#server.on('checkExpectation', (request, response) => void this.#answer(request, response));
+    this.#server.on('checkContinue', (request, response) => this.#serve(request, response));
+    this.#server.on('checkExpectation', (request, response) => this.#serve(request, response));
     this.#server.on('upgrade', (_request, socket) => socket.destroy());
   }
 
@@ -121,17 +121,26 @@ class Listener implements EnrolmentListener {
 
   #accepted(socket: Socket): void {
     const address = plainAddress(socket.remoteAddress ?? '');
-    const open = (this.#open.get(address) ?? 0) + 1;
+    const group = addressGroup(address);
+    const open = (this.#open.get(group) ?? 0) + 1;
     if (open > MAX_CONNECTIONS_PER_ADDRESS && !this.#options.isRelay(address)) return void socket.destroy();
-    this.#open.set(address, open);
+    this.#open.set(group, open);
     this.#sockets.add(socket);
     const deadline = setTimeout(() => socket.destroy(), REQUEST_MS + ANSWER_MS + GRACE_MS);
     socket.once('close', () => {
       clearTimeout(deadline);
       this.#sockets.delete(socket);
-      const left = (this.#open.get(address) ?? 1) - 1;
-      if (left === 0) this.#open.delete(address);
-      else this.#open.set(address, left);
+      const left = (this.#open.get(group) ?? 1) - 1;
+      if (left === 0) this.#open.delete(group);
+      else this.#open.set(group, left);
+    });
+  }
+
+  /** Ends in an answer or a closed connection: what goes wrong on the way, in a hook too, costs this one request. */
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    this.#answer(request, response).catch((cause: unknown) => {
+      if (!response.headersSent) request.socket.destroy();
+      this.#options.onError('enrolment', cause);
     });
   }
 
@@ -140,20 +149,30 @@ class Listener implements EnrolmentListener {
     // Only paths that exist are named anywhere: what a stranger makes up stays out of metrics and logs.
     const route = this.#options.routes.find(({ path }) => path === request.url);
     const where = route?.path ?? 'unknown';
-    const source = sourceOf(request, route, address);
+    const code = await this.#settle(request, response, address, sourceOf(request, route, address), where);
+    this.#options.onAnswer(where, code, address);
+  }
+
+  /** Answers; says with which code. */
+  async #settle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    address: string,
+    source: string,
+    where: string,
+  ): Promise<string> {
     try {
       const waitMs = this.#attempts.waitMs(source, performance.now());
       if (waitMs > 0) throw tooMany(waitMs);
-      const answer = await this.#handle(request, address);
-      send(response, 200, answer);
-      this.#options.onAnswer(where, 'ok', address);
+      send(response, 200, await this.#handle(request, address));
+      return 'ok';
     } catch (error) {
       const problem = problemOf(error) ?? this.#hidden(where, error);
       // Trouble of ours is no guess of theirs.
       if (problem.status < 500 && problem.status !== 429) this.#attempts.failed(source, performance.now());
       if (problem.retryAfter !== undefined) response.setHeader('retry-after', problem.retryAfter);
       send(response, problem.status, { code: problem.code, error: problem.message, remedy: problem.remedy });
-      this.#options.onAnswer(where, problem.code, address);
+      return problem.code;
     }
   }
 
