@@ -11,57 +11,22 @@ import { startHaproxy } from '@xylem/testkit';
 import type { HaproxyMode, HaproxyProcess } from '@xylem/testkit';
 import { EchoConnection } from '../src/check/echo.ts';
 import { DOMAIN, ECHO_PORT } from '../src/layout.ts';
+import {
+  DEADLINE_MS,
+  ECHO,
+  joinBerlin,
+  joinedBerlin,
+  renewals,
+  renewUnderLoad,
+  serversOf,
+  undisturbed,
+} from './support/berlin.ts';
 import { JoinedDeployment } from './support/joined.ts';
 import { EchoLoad } from './support/load.ts';
+import type { JoinedProxy } from './support/joined.ts';
 import type { RecordedLine } from './support/recorder.ts';
-import type { AgentChanges, JoinedProxy } from './support/joined.ts';
 
-const DEADLINE_MS = 20_000;
 const HOUR_MS = 3_600_000;
-
-function serversOf(proxies: readonly JoinedProxy[]) {
-  return proxies.map(({ id, addresses }) => ({ name: id, address: addresses.tunnel }));
-}
-
-/** A deployment with two root proxies and one agent of berlin that joined through HAProxy and holds both. */
-async function joinedBerlin(
-  certificateTtlMs: number,
-  changes: AgentChanges = {},
-): Promise<{
-  readonly deployment: JoinedDeployment;
-  /** The balancer's address. */
-  readonly root: string;
-  readonly proxies: readonly JoinedProxy[];
-  readonly close: () => Promise<void>;
-}> {
-  const deployment = await JoinedDeployment.create({ certificateTtlMs });
-  const closers = [() => deployment.close()];
-  const close = async (): Promise<void> => {
-    for (const each of closers) await each();
-  };
-  try {
-    await deployment.startRegistry();
-    const proxies = [await deployment.startProxy('p1'), await deployment.startProxy('p2')];
-    const balancer = await startHaproxy({ mode: 'roundrobin', domain: DOMAIN, servers: serversOf(proxies) });
-    closers.push(() => balancer.dispose());
-    await joinBerlin(deployment, balancer.address, await deployment.token('--leaf', 'berlin'));
-    await deployment.startAgent('berlin', 'a1', balancer.address, changes);
-    const claimed = (): true | undefined =>
-      deployment.recorder.events(EVENT.claimRecorded, 'berlin/a1').length >= proxies.length || undefined;
-    await deployment.recorder.until('both root proxies claimed', claimed, DEADLINE_MS);
-    return { deployment, root: balancer.address, proxies, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
-}
-
-async function joinBerlin(deployment: JoinedDeployment, root: string, token: string): Promise<void> {
-  const directory = deployment.agentFolder('berlin', 'a1');
-  const flags = ['--token-file', '-', '--root', root, '--agent', 'a1', '--identity-dir', directory];
-  const joined = await deployment.xylem(['agent', 'join', ...flags], token);
-  assert.equal(joined.status, 0, joined.err);
-}
 
 /** How long a connection may outlive the certificates it was made with. */
 const GRACE_MS = 30_000;
@@ -76,48 +41,27 @@ function addressOf(proxy: JoinedProxy | undefined): string {
   return proxy.addresses.frontDoor;
 }
 
-const MEMBERS = ['p1', 'p2', 'berlin/a1'] as const;
-const ECHO = `echo.berlin:${ECHO_PORT}`;
-
-function renewals(deployment: JoinedDeployment, service: string, since = 0): number {
-  return deployment.recorder.events(EVENT.identityRenewed, service, since).length;
-}
-
-/** Nothing that a user would notice happened since then. */
-function undisturbed({ recorder }: JoinedDeployment, since: number): void {
-  for (const event of [EVENT.tunnelClosed, EVENT.claimLost, EVENT.peerLost, EVENT.identityAlarmRaised]) {
-    assert.deepEqual(recorder.events(event, undefined, since), [], event);
-  }
-}
-
 describe('certificates of ten seconds', { timeout: 240_000, concurrency: true }, () => {
   const TTL_MS = 10_000;
   /** Of each member: three times as many in all. Past the certificate's end and the 30 s that a connection may outlive it by. */
   const RENEWALS_EACH = 10;
 
   test('thirty renewals under load drop no connection', { timeout: 200_000 }, async (context) => {
-    const { deployment, proxies, close } = await joinedBerlin(TTL_MS);
+    const berlin = await joinedBerlin(TTL_MS);
     try {
-      const doors = proxies.map(({ addresses }) => addresses.frontDoor);
-      const load = await EchoLoad.start(doors, ECHO, 10);
-      const since = performance.now();
-      const enough = (): true | undefined =>
-        load.failures.length > 0 || MEMBERS.every((name) => renewals(deployment, name, since) >= RENEWALS_EACH)
-          ? true
-          : undefined;
-      await deployment.recorder.until('enough renewals', enough, 30 * TTL_MS);
-      const report = await load.stop();
-      const seconds = (performance.now() - since) / 1_000;
-      assert.deepEqual(report.failures, []);
-      undisturbed(deployment, since);
-      const counts = MEMBERS.map((name) => `${name} ${renewals(deployment, name, since)}`).join(', ');
+      const {
+        seconds,
+        connections,
+        messages,
+        renewals: made,
+      } = await renewUnderLoad(berlin, RENEWALS_EACH, 30 * TTL_MS);
       context.diagnostic(
-        `${seconds.toFixed(0)} s, renewals: ${counts}; ${report.connections} connections, ${report.messages} messages`,
+        `${seconds} s, renewals: ${JSON.stringify(made)}; ${connections} connections, ${messages} messages`,
       );
-      const { out } = await deployment.administer('identities', 'ls');
+      const { out } = await berlin.deployment.administer('identities', 'ls');
       assert.match(out, /^leaf\/berlin\/agent\/a1 +active +1[0-9] /m);
     } finally {
-      await close();
+      await berlin.close();
     }
   });
 
@@ -227,9 +171,8 @@ describe('replacing the root', { timeout: 240_000 }, () => {
     'goes through every phase, and back, under load, and drops no connection',
     { timeout: 200_000 },
     async (context) => {
-      const { deployment, proxies, close } = await joinedBerlin(30_000);
+      const { deployment, doors, close } = await joinedBerlin(30_000);
       try {
-        const doors = proxies.map(({ addresses }) => addresses.frontDoor);
         const load = await EchoLoad.start(doors, ECHO, 10);
         const since = performance.now();
         const first = await statusOf(deployment);

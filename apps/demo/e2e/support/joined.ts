@@ -108,6 +108,11 @@ export class JoinedDeployment {
     return `127.0.0.1:${(this.#echo.address() as AddressInfo).port}`;
   }
 
+  /** Every process that was started, also those that have ended. */
+  get services(): readonly Service[] {
+    return this.#services;
+  }
+
   async startRegistry(): Promise<Service> {
     const { listen, enrol, ops, dataDir } = this.#registry;
     const service = this.#start(REGISTRY, 'registry', {

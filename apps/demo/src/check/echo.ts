@@ -25,9 +25,9 @@ export class EchoConnection {
     return this.#bytes;
   }
 
-  /** Sends a message and expects it back. Rejects when the connection was cut, or another message came. */
-  async exchange(): Promise<void> {
-    const message = randomBytes(MESSAGE_BYTES);
+  /** Sends a message of `size` bytes and expects it back. Rejects when the connection was cut, or another message came. */
+  async exchange(size = MESSAGE_BYTES): Promise<void> {
+    const message = randomBytes(size);
     this.#socket.write(message);
     const parts: Buffer[] = [];
     let received = 0;
