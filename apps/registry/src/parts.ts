@@ -159,7 +159,7 @@ function openGrants(
     signer,
     proofs,
     policy: access.inForce,
-    ready: () => mirror.revision > 0n,
+    ready: (waitMs) => access.inForce.becomesKnown(waitMs),
     offlineMs: settings.grants.offlineMs,
     onProblem: (detail) => telemetry.log.error(EVENT.statementFailed, { detail }),
   });

@@ -86,6 +86,18 @@ export class PolicyInForce {
     return this.#mirror.revision > 0n;
   }
 
+  /** Resolves with whether the store's records have been read once: at once when they have, after `waitMs` at the latest. */
+  async becomesKnown(waitMs: number): Promise<boolean> {
+    if (this.known) return true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const late = setTimeout(resolve, waitMs);
+    const stop = this.#mirror.onChange(resolve);
+    await promise;
+    clearTimeout(late);
+    stop();
+    return this.known;
+  }
+
   /** Resolves when this version of the policy, or a later one, is in force here; after `waitMs` in any case. */
   async reaches(version: number, waitMs: number): Promise<void> {
     if (this.#rules.version >= version) return;

@@ -65,7 +65,7 @@ describe('the registry asked for leave', () => {
         decide: (question) =>
           decide(rules.policy, { ...question, groups: rules.groups.get(question.user ?? '') ?? [] }),
       },
-      ready: () => changes.ready ?? true,
+      ready: async () => changes.ready ?? true,
       offlineMs: changes.offlineMs ?? 900_000,
       onProblem: (detail) => problems.push(detail),
     });
@@ -177,8 +177,8 @@ describe('the registry asked for leave', () => {
 
   it('neither grants nor denies while it does not know the policy', async () => {
     const unaware = grants({ ready: false });
-    await assert.rejects(unaware.authorise(request(await user('alice')), 'p1'), /UNAVAILABLE/);
-    assert.throws(() => unaware.standing({ leaf: 'berlin' }, 'p1'), /UNAVAILABLE/);
+    await assert.rejects(unaware.authorise(request(await user('alice')), 'p1'), /FAILED_PRECONDITION/);
+    await assert.rejects(unaware.standing({ leaf: 'berlin' }, 'p1'), /FAILED_PRECONDITION/);
   });
 
   it('bounds what one root proxy asks for, without harm to others', async () => {
@@ -192,7 +192,7 @@ describe('the registry asked for leave', () => {
   });
 
   it('gives a standing grant with the part of the policy that concerns the leaf cluster, and no other', async () => {
-    const { grant, validMs } = grants().standing({ leaf: 'berlin' }, 'p1');
+    const { grant, validMs } = await grants().standing({ leaf: 'berlin' }, 'p1');
     assert.equal(validMs, 900_000);
     const verdict = await verifier.standingGrant(grant);
     assert.ok(verdict.kind === 'verified');
@@ -202,11 +202,11 @@ describe('the registry asked for leave', () => {
     assert.deepEqual(['alice', 'carol', 'bob'].map(ask), [true, true, false]);
   });
 
-  it('gives none when that is switched off, or when it would be too long, which is a problem', () => {
-    assert.deepEqual(grants({ offlineMs: 0 }).standing({ leaf: 'berlin' }, 'p1'), { grant: '', validMs: 0 });
+  it('gives none when that is switched off, or when it would be too long, which is a problem', async () => {
+    assert.deepEqual(await grants({ offlineMs: 0 }).standing({ leaf: 'berlin' }, 'p1'), { grant: '', validMs: 0 });
     const members = Array.from({ length: 5_000 }, (_, index) => `somebody-${index}`);
     rules = { ...rules, policy: { ...rules.policy, groups: new Map([['dba', members]]) } };
-    assert.throws(() => grants().standing({ leaf: 'berlin' }, 'p1'), StatusError);
+    await assert.rejects(grants().standing({ leaf: 'berlin' }, 'p1'), StatusError);
     assert.match(problems.join('\n'), /berlin has no standing grant/);
   });
 });

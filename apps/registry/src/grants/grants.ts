@@ -12,8 +12,8 @@ export interface GrantOptions {
   readonly signer: Pick<StatementSigner, 'grant' | 'standingGrant'>;
   readonly proofs: UserProofs;
   readonly policy: Pick<PolicyInForce, 'rules' | 'decide'>;
-  /** False until the records of the store are known: nothing is denied for want of them. */
-  readonly ready: () => boolean;
+  /** Resolves, within `waitMs`, with whether the records of the store are known: nothing is denied for want of them. */
+  readonly ready: (waitMs: number) => Promise<boolean>;
   /** Life of standing grants; 0: none are given. */
   readonly offlineMs: number;
   /** A standing grant cannot be made. */
@@ -25,6 +25,8 @@ const GRANT_LIFETIME_MS = MAX_GRANT_LIFETIME_MS / 2;
 /** Per root proxy. A grant costs a registry about 0.3 ms. */
 const DIAL_LIMITS = { perSecond: 2_000, burst: 4_000 } as const;
 const MAX_PROXIES = 4_096;
+/** Reading the store takes milliseconds when it answers; a root proxy waits for two seconds. */
+const READY_WAIT_MS = 1_000;
 const MAX_CONNECTION_CHARACTERS = 128;
 /** Leaf clusters whose part of the policy is kept at hand. */
 const MAX_SLICES = 4_096;
@@ -42,12 +44,12 @@ export class Grants {
   }
 
   /**
-   * Rejects with a StatusError: UNAVAILABLE while the policy is not known, RESOURCE_EXHAUSTED, INVALID_ARGUMENT.
+   * Rejects with a StatusError: FAILED_PRECONDITION while the policy is not known, RESOURCE_EXHAUSTED, INVALID_ARGUMENT. Never with
+   * a code that a root proxy would take for silence: it would go on by what was signed before.
    *
    * @param proxy The calling root proxy, by its certificate: the grant is good on its tunnels only.
    */
   async authorise(request: wire.AuthoriseDialRequest, proxy: string): Promise<wire.AuthoriseDialResponse> {
-    this.#assertReady();
     if (this.#quota.take(proxy, performance.now()).kind === 'refused') {
       throw new StatusError(
         Status.RESOURCE_EXHAUSTED,
@@ -55,6 +57,7 @@ export class Grants {
       );
     }
     const dial = readRequest(request);
+    await this.#assertReady();
     const shown = proofFromWire(request.proof);
     if (shown === undefined) return { grant: '', detail: 'nothing says who dials', user: '' };
     const proof = await this.#options.proofs.verify(shown);
@@ -69,10 +72,10 @@ export class Grants {
   }
 
   /** Rejects as `authorise`. */
-  standing({ leaf }: wire.GetStandingGrantRequest, proxy: string): wire.GetStandingGrantResponse {
-    this.#assertReady();
+  async standing({ leaf }: wire.GetStandingGrantRequest, proxy: string): Promise<wire.GetStandingGrantResponse> {
     const { offlineMs, signer, policy, onProblem } = this.#options;
     if (!isName(leaf)) throw new StatusError(Status.INVALID_ARGUMENT, 'the leaf cluster has no valid name');
+    await this.#assertReady();
     if (offlineMs === 0) return { grant: '', validMs: 0 };
     const { version } = policy.rules;
     try {
@@ -98,8 +101,9 @@ export class Grants {
     return slice;
   }
 
-  #assertReady(): void {
-    if (!this.#options.ready()) throw new StatusError(Status.UNAVAILABLE, 'this registry does not know the policy yet');
+  async #assertReady(): Promise<void> {
+    if (await this.#options.ready(READY_WAIT_MS)) return;
+    throw new StatusError(Status.FAILED_PRECONDITION, 'this registry does not know the policy yet; try again');
   }
 }
 

@@ -37,8 +37,10 @@ export interface AuthorityPorts {
 const ASK_MS = 2_000;
 /** After a registry did not answer, dials do not wait for it for this long; it is asked once in a while to notice its return. */
 const SILENCE_MS = 3_000;
-/** No registry answered at all: evidence of nothing but that. */
+/** No registry answered at all: evidence of nothing but that. A registry itself never answers with one of these. */
 const SILENT: ReadonlySet<number> = new Set([Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED]);
+/** A registry lives and cannot answer now: too much is asked of it, or it has not read the policy yet. */
+const LATER: ReadonlySet<number> = new Set([Status.RESOURCE_EXHAUSTED, Status.FAILED_PRECONDITION]);
 
 /**
  * Gets leave for each dial that goes out on a tunnel of this root proxy: the grant that the agent asks for. The pushed policy denies at once; what it allows
@@ -91,8 +93,7 @@ export class DialAuthority {
         if (error.code === Status.DEADLINE_EXCEEDED) this.#silentUntil = now() + SILENCE_MS;
         return undefined;
       }
-      const outcome = error.code === Status.RESOURCE_EXHAUSTED ? 'overloaded' : 'denied';
-      return refused(outcome, `the registry gave no grant: ${error.detail}`);
+      return refused(LATER.has(error.code) ? 'overloaded' : 'denied', `the registry gave no grant: ${error.detail}`);
     }
   }
 

@@ -113,6 +113,13 @@ describe('leave for a dial', () => {
     assert.equal(answer.kind === 'refused' && answer.outcome, 'leaf-offline');
   });
 
+  it('is not by the standing grant while a registry answers that it does not know the policy yet', async () => {
+    const answer = await (await authority({ ask: failing(Status.FAILED_PRECONDITION) })).authorise(chosen);
+    assert.ok(answer.kind === 'refused');
+    assert.equal(answer.outcome, 'overloaded', 'to be tried again, not denied');
+    assert.match(answer.detail, /because/);
+  });
+
   it('waits for a registry that is silent once, not for every dial', async () => {
     let asked = 0;
     const silent = await authority({
@@ -182,6 +189,22 @@ describe('standing grants', () => {
     standing.fill();
     await eventually('all are there', () => [...leaves].every((leaf) => standing.get(leaf) === leaf));
     assert.equal(most, 8);
+    standing.close();
+  });
+
+  it('are not asked for in a loop when what comes is good for no time at all', async () => {
+    let asked = 0;
+    const standing = new StandingGrants({
+      ask: async (leaf) => {
+        asked += 1;
+        return { grant: leaf, validMs: asked % 2 };
+      },
+      onProblem: assert.ifError,
+    });
+    standing.keep(new Set(['berlin']));
+    for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked, 1);
+    assert.equal(standing.get('berlin'), undefined);
     standing.close();
   });
 });

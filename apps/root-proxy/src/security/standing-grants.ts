@@ -23,6 +23,8 @@ interface Held {
 
 const ASK_MS = 5_000;
 const RETRY_MS = 10_000;
+/** One that is good for a few seconds only is not asked for all the time. */
+const MIN_RENEWAL_MS = 1_000;
 /** Asked for at once; a change of the policy makes all of them due. */
 const MAX_ASKING = 8;
 const TICK_MS = 1_000;
@@ -93,7 +95,7 @@ export class StandingGrants {
       held.grant = grant;
       held.until = grant === '' ? 0 : askedAt + validMs;
       // Without any there is nothing to renew; a change of configuration comes with another session.
-      held.due = grant === '' ? Number.POSITIVE_INFINITY : askedAt + validMs / 2;
+      held.due = grant === '' ? Number.POSITIVE_INFINITY : now() + Math.max(MIN_RENEWAL_MS, validMs / 2);
     } catch (error) {
       held.due = now() + RETRY_MS;
       this.#ports.onProblem(leaf, error instanceof Error ? error.message : String(error));
