@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createAuthority, derOfPem, memoryTlsSource } from './index.ts';
+import { createAuthority, derOfPem, memoryTlsSource, pemOfDer } from './index.ts';
+import { forge, forgeRoot } from './testing/forged.ts';
 import type { Identity } from './index.ts';
 
 const ALICE: Identity = { kind: 'user', user: 'alice' };
@@ -29,4 +30,16 @@ test('a chain of another domain is refused, though the authority is trusted', as
   const source = memoryTlsSource({ ca: `${one.ca}${two.ca}`, cert: own.cert, key: own.key.reveal() });
   const alice = await two.issue(ALICE, DAY_MS);
   assert.throws(() => source.verify(derOfPem(alice.cert), 'client'), /two\.internal/);
+});
+
+test('who holds the certificate of an authority, or of two identities, belongs to no domain and verifies nobody', async () => {
+  const anchor = await forgeRoot();
+  const ca = pemOfDer(new Uint8Array(anchor.certificate.rawData));
+  const { der: peer } = await forge(anchor);
+  const name = { type: 'url' as const, value: 'spiffe://xylem.internal/proxy/p1' };
+  for (const wish of [{ names: [name], ca: true }, { names: [name, name] }, { names: [] }]) {
+    const { der, key } = await forge(anchor, wish);
+    const source = memoryTlsSource({ ca, cert: pemOfDer(der), key });
+    assert.throws(() => source.verify([peer], 'client'), /does not belong to the trust domain/);
+  }
 });

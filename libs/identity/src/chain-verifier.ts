@@ -1,6 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import { verifyChain } from './chain.ts';
-import type { TlsMaterial } from './tls-source.ts';
+import { readOwnUris, verifyChain } from './chain.ts';
+import type { TlsMaterial } from './tls-material.ts';
 
 /** Same type as CertificateVerifier of @xylem/grpc, which describes it. */
 export type ChainVerifier = (certificates: readonly Uint8Array[], purpose: 'client' | 'server') => void;
@@ -10,15 +9,18 @@ export type ChainVerifier = (certificates: readonly Uint8Array[], purpose: 'clie
  * certificate belongs to. The verifier throws an Error that says in one line what is wrong.
  */
 export function chainVerifier(current: () => TlsMaterial): ChainVerifier {
+  let own = { cert: '', domain: '' };
   return (certificates, eku) => {
     const { ca, cert } = current();
-    const identity = verifyChain(certificates, ca, Date.now(), { domain: domainOf(cert), eku });
+    if (own.cert !== cert) own = { cert, domain: domainOf(cert) };
+    const identity = verifyChain(certificates, ca, Date.now(), { domain: own.domain, eku });
     if (identity.kind === 'problem') throw new Error(identity.detail);
   };
 }
 
-/** Of `spiffe://<domain>/...`; empty, which no chain belongs to, where the certificate names nobody. */
+/** Of the one URI `spiffe://<domain>/...`; empty, which no chain belongs to, where the certificate names nobody or more than one. */
 function domainOf(cert: string): string {
-  const names = new X509Certificate(cert).subjectAltName ?? '';
-  return /(?:^|, )URI:spiffe:\/\/(?<domain>[a-z0-9.-]+)\//.exec(names)?.groups?.['domain'] ?? '';
+  const uris = readOwnUris(cert);
+  if ('kind' in uris || uris.length !== 1) return '';
+  return /^spiffe:\/\/(?<domain>[a-z0-9.-]+)\//.exec(uris[0] ?? '')?.groups?.['domain'] ?? '';
 }

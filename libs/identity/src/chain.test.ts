@@ -5,32 +5,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509';
+import { ExtendedKeyUsage, Extension, KeyUsageFlags } from '@peculiar/x509';
 import type { JsonGeneralNames, X509Certificate } from '@peculiar/x509';
 import { createAuthority } from './authority.ts';
 import { completeChain, readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
-import {
-  KEY_ALGORITHM,
-  generateKeyPair,
-  makeIdentityCertificate,
-  makeIntermediateCertificate,
-  makeRootCertificate,
-  validity,
-} from './certificate.ts';
+import { generateKeyPair, makeIdentityCertificate, makeIntermediateCertificate, validity } from './certificate.ts';
 import type { Signer } from './certificate.ts';
 import { openIntermediateIssuer, renewIntermediate } from './intermediate.ts';
 import type { CertificateIssuer } from './issuer.ts';
 import { derOfPem, pemOfDer } from './pem.ts';
 import { openRootFolder } from './root-folder.ts';
+import { forge, forgeRoot } from './testing/forged.ts';
+import type { Wish } from './testing/forged.ts';
 
 const DOMAIN = 'xylem.internal';
 const HOUR_MS = 3_600_000;
@@ -38,44 +24,8 @@ const CLIENT = { domain: DOMAIN, eku: 'client' } as const;
 const AGENT = { kind: 'agent', leaf: 'berlin', agent: 'a1' } as const;
 const NOW = Date.now();
 
-interface Wish {
-  readonly names?: JsonGeneralNames;
-  readonly ca?: boolean;
-  readonly usages?: ExtendedKeyUsage[];
-  readonly keyUsages?: KeyUsageFlags;
-  readonly extra?: Extension[];
-  readonly from?: number;
-  readonly to?: number;
-}
-
-/** An end entity as somebody with an authority's key could make it. */
 async function endEntity(signer: Signer, wish: Wish = {}): Promise<Uint8Array> {
-  const keys = await generateKeyPair();
-  const { names = [{ type: 'url', value: `spiffe://${DOMAIN}/leaf/berlin/agent/a1` }], extra = [] } = wish;
-  const { ca = false, usages = [ExtendedKeyUsage.clientAuth], keyUsages = KeyUsageFlags.digitalSignature } = wish;
-  const certificate = await X509CertificateGenerator.create({
-    subject: [{ CN: ['xylem'] }],
-    issuer: signer.certificate.subjectName,
-    publicKey: keys.publicKey,
-    signingKey: signer.privateKey,
-    notBefore: new Date(wish.from ?? NOW - HOUR_MS),
-    notAfter: new Date(wish.to ?? NOW + HOUR_MS),
-    signingAlgorithm: KEY_ALGORITHM,
-    extensions: [
-      new BasicConstraintsExtension(ca, undefined, true),
-      new KeyUsagesExtension(keyUsages, true),
-      new ExtendedKeyUsageExtension(usages),
-      new SubjectAlternativeNameExtension(names),
-      ...extra,
-    ],
-  });
-  return derOf(certificate);
-}
-
-async function root(): Promise<Signer> {
-  const keys = await generateKeyPair();
-  const certificate = await makeRootCertificate('root', keys, validity(NOW, 10 * HOUR_MS));
-  return { certificate, privateKey: keys.privateKey };
+  return (await forge(signer, wish)).der;
 }
 
 async function intermediate(signer: Signer, ttlMs = 5 * HOUR_MS): Promise<Signer> {
@@ -99,7 +49,7 @@ describe('a chain shown outside a handshake', () => {
   let issuer: Signer;
   let trust: string;
   before(async () => {
-    anchor = await root();
+    anchor = await forgeRoot();
     issuer = await intermediate(anchor);
     trust = pemOfDer(derOf(anchor.certificate));
   });
@@ -121,7 +71,7 @@ describe('a chain shown outside a handshake', () => {
   it('is refused when it leads elsewhere, lacks a part, or is none', async () => {
     const chain = await chainOf();
     const nowhere = /does not lead to a root/;
-    assert.match(problemWith(chain, pemOfDer(derOf((await root()).certificate))), nowhere);
+    assert.match(problemWith(chain, pemOfDer(derOf((await forgeRoot()).certificate))), nowhere);
     assert.match(problemWith(chain, ''), nowhere);
     assert.match(problemWith(chain.slice(0, 1), trust), nowhere);
     assert.match(problemWith(chain.toReversed(), trust), /authority|root|signed/);
@@ -134,7 +84,7 @@ describe('a chain shown outside a handshake', () => {
   });
 
   it('is refused when somebody else signed any part of it', async () => {
-    const other = await intermediate(await root());
+    const other = await intermediate(await forgeRoot());
     const foreign = await endEntity(other);
     assert.match(problemWith([foreign, derOf(issuer.certificate)], trust), /is not signed by the next one/);
     const [first = Buffer.alloc(0), ...rest] = await chainOf();

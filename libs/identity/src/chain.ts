@@ -53,6 +53,8 @@ const KNOWN_EXTENSIONS: ReadonlySet<string> = new Set([
   '2.5.29.37',
 ]);
 
+const AUTHORITY_IS_NOBODY = 'the certificate is that of an authority, which is nobody';
+
 const USAGES = { client: ExtendedKeyUsage.clientAuth, server: ExtendedKeyUsage.serverAuth } as const;
 
 /**
@@ -111,6 +113,17 @@ export function readVerifiedEndEntity(
   if (certificate === undefined) return problem('the certificate is no X.509 certificate');
   const flaw = fieldsFlaw(certificate, nameOf(0), nowMs);
   return flaw === undefined ? endEntity(certificate, purpose) : problem(flaw);
+}
+
+/**
+ * The URI names of a certificate of one's own (PEM; the first, where intermediates follow), whenever it is valid: who it speaks for is
+ * for `parseIdentity` to say. A certificate of an authority names nobody.
+ */
+export function readOwnUris(pem: string): readonly string[] | IdentityProblem {
+  const [der] = derOfPem(pem);
+  const certificate = der === undefined ? undefined : readCertificate(der);
+  if (certificate === undefined) return problem('the certificate is no X.509 certificate');
+  return isAuthority(certificate) ? problem(AUTHORITY_IS_NOBODY) : urisOf(certificate);
 }
 
 /** Parsed once, as long as somebody keeps the DER. */
@@ -218,18 +231,12 @@ function issuerFlaw(fields: X509Certificate, below: number): string | undefined 
 }
 
 function endEntity({ fields, node }: Certificate, { domain, eku }: ChainPurpose): VerifiedEndEntity | IdentityProblem {
-  if (fields.getExtension(BasicConstraintsExtension)?.ca === true) {
-    return problem('the certificate is that of an authority, which is nobody');
-  }
+  if (isAuthority({ fields })) return problem(AUTHORITY_IS_NOBODY);
   const usages = fields.getExtension(KeyUsagesExtension)?.usages ?? 0;
   if ((usages & KeyUsageFlags.digitalSignature) === 0) return problem('the certificate may not sign handshakes');
   const extended = fields.getExtension(ExtendedKeyUsageExtension)?.usages ?? [];
   if (!extended.includes(USAGES[eku])) return problem(`the certificate is not one for a ${eku}`);
-  const names = fields.getExtension(SubjectAlternativeNameExtension)?.names.items ?? [];
-  const identity = parseIdentity(
-    names.filter(({ type }) => type === 'url').map(({ value }) => value),
-    domain,
-  );
+  const identity = parseIdentity(urisOf({ fields }), domain);
   if (identity.kind === 'problem') return identity;
   return {
     kind: 'verified',
@@ -238,6 +245,15 @@ function endEntity({ fields, node }: Certificate, { domain, eku }: ChainPurpose)
     notAfterMs: fields.notAfter.getTime(),
     publicKey: node.publicKey,
   };
+}
+
+function isAuthority({ fields }: Pick<Certificate, 'fields'>): boolean {
+  return fields.getExtension(BasicConstraintsExtension)?.ca === true;
+}
+
+function urisOf({ fields }: Pick<Certificate, 'fields'>): readonly string[] {
+  const names = fields.getExtension(SubjectAlternativeNameExtension)?.names.items ?? [];
+  return names.filter(({ type }) => type === 'url').map(({ value }) => value);
 }
 
 function isSignedBy({ node }: Certificate, issuer: Certificate): boolean {

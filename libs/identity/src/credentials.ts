@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { X509Certificate } from 'node:crypto';
 import type { RenewalConfig, RenewalStatus, Random } from '@xylem/authority';
+import { readOwnUris } from './chain.ts';
 import { joinByToken } from './enrolment.ts';
 import type { JoinAs } from './enrolment.ts';
 import { EnrolmentError } from './enrolment-error.ts';
@@ -12,8 +12,9 @@ import { IdentityKeeper } from './identity-keeper.ts';
 import type { IdentityNews } from './identity-keeper.ts';
 import { parseJoinToken } from './join-token.ts';
 import { readSecret } from './secret-file.ts';
+import type { TlsFiles } from './tls-material.ts';
 import { fileTlsSource, isSignedByOwn } from './tls-source.ts';
-import type { TlsFiles, TlsSource } from './tls-source.ts';
+import type { TlsSource } from './tls-source.ts';
 
 /** What a service's credentials tell, beside what an identity that joined does. */
 export type CredentialNews =
@@ -143,9 +144,8 @@ function openFiles(options: CredentialOptions, tls: TlsFiles): Credentials {
 
 /** Everybody would refuse a process whose certificate names somebody else: better said here, with the remedy. */
 function mismatch(cert: string, { domain, identity: wanted }: CredentialOptions, subject: string): string | undefined {
-  const names = (new X509Certificate(cert).subjectAltName ?? '').split(', ');
-  const uris = names.flatMap((name) => (name.startsWith('URI:') ? [name.slice('URI:'.length)] : []));
-  const found = parseIdentity(uris, domain);
+  const uris = readOwnUris(cert);
+  const found = 'kind' in uris ? uris : parseIdentity(uris, domain);
   if (found.kind === 'problem') return `${subject} a certificate that cannot be used: ${found.detail}`;
   const [is, should] = [describeIdentity(found), describeIdentity(wanted)];
   if (is === should) return undefined;

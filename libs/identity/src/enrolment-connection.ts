@@ -4,9 +4,10 @@ import { connect as connectTcp, isIP } from 'node:net';
 import type { Socket } from 'node:net';
 import { connect as startTls } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { readVerifiedEndEntity } from './chain.ts';
 import { EnrolmentError } from './enrolment-error.ts';
 import type { EnrolmentAddress } from './identity-folder.ts';
-import { describeIdentity, parseIdentity } from './identity.ts';
+import { describeIdentity } from './identity.ts';
 import { pinOf } from './join-token.ts';
 
 /** For each of resolve, TCP and TLS: an address that does not answer costs this once, then the next one is tried. */
@@ -38,7 +39,7 @@ export function connectVerified(target: EnrolmentAddress, domain: string, trust:
     ca,
     ...client,
     rejectUnauthorized: true,
-    checkServerIdentity: (_host, { subjectaltname }) => notARegistry(subjectaltname, domain),
+    checkServerIdentity: (_host, { raw }) => notARegistry(raw, domain),
   });
 }
 
@@ -57,7 +58,7 @@ export async function fetchPinnedRoot(
     const chain = chainOf(socket);
     const root = chain.find((certificate) => pins.includes(pinOf(certificate.raw)));
     if (root !== undefined) return root.toString();
-    const problem = notARegistry(chain[0]?.subjectAltName, domain);
+    const problem = notARegistry(chain[0]?.raw, domain);
     if (problem !== undefined) throw problem;
     const { which, remedy } = OTHER_ROOT[pinnedBy];
     throw new EnrolmentError(`the registry shows another root certificate than the one ${which}`, {
@@ -79,7 +80,7 @@ export async function fetchShownRoot(target: EnrolmentAddress, domain: string): 
   const socket = await connect(target, domain, { rejectUnauthorized: false });
   try {
     const chain = chainOf(socket);
-    const problem = notARegistry(chain[0]?.subjectAltName, domain);
+    const problem = notARegistry(chain[0]?.raw, domain);
     if (problem !== undefined) throw problem;
     const root = chain.at(-1);
     if (root === undefined || !root.verify(root.publicKey)) {
@@ -104,13 +105,12 @@ function chainOf(socket: TLSSocket): X509Certificate[] {
 }
 
 /** Only a registry may hear tokens and answer renewals; a root proxy's certificate has the same root. */
-function notARegistry(subjectAltName: string | undefined, domain: string): EnrolmentError | undefined {
-  const names = (subjectAltName ?? '').split(', ');
-  const uris = names.flatMap((name) => (name.startsWith('URI:') ? [name.slice('URI:'.length)] : []));
-  const identity = parseIdentity(uris, domain);
+function notARegistry(der: Uint8Array | undefined, domain: string): EnrolmentError | undefined {
+  const verified = readVerifiedEndEntity(der ?? new Uint8Array(), Date.now(), { domain, eku: 'server' });
+  const identity = verified.kind === 'problem' ? verified : verified.identity;
   if (identity.kind === 'registry') return undefined;
   if (identity.kind === 'problem') {
-    const remedy = 'check the address and the domain (--domain)';
+    const remedy = "check the address, the domain (--domain) and this machine's clock";
     return new EnrolmentError(`whoever answers is no registry of ${domain}: ${identity.detail}`, {
       stage: 'tls',
       remedy,

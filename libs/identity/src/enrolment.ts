@@ -10,7 +10,7 @@ import { ANSWERS, exchange } from './enrolment-exchange.ts';
 import type { Granted } from './enrolment-exchange.ts';
 import { identityUri } from './identity.ts';
 import type { Identity } from './identity.ts';
-import type { TlsMaterial } from './tls-source.ts';
+import type { TlsMaterial } from './tls-material.ts';
 import type { JoinToken } from './join-token.ts';
 import { derOfPem } from './pem.ts';
 

@@ -19,8 +19,8 @@ import { makePrivateKey, publicKeyOf } from './certificate-request.ts';
 import { KeyFileError, makePrivateDirectory, readCertificateFile, readKeyFile } from './key-file.ts';
 import { writeCertificateFile, writeKeyFile } from './key-file.ts';
 import { Secret } from './secret.ts';
-import { readStable, verifiedMaterial } from './tls-source.ts';
-import type { TlsMaterial } from './tls-source.ts';
+import { readStable, verifiedMaterial } from './tls-material.ts';
+import type { TlsMaterial } from './tls-material.ts';
 
 /**
  * The folder of an identity that joined by token:

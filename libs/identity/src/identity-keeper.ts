@@ -7,7 +7,8 @@ import { renewIdentity } from './enrolment.ts';
 import { EnrolmentError } from './enrolment-error.ts';
 import { readIdentityFacts, readIdentityFolder } from './identity-folder.ts';
 import type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
-import type { TlsMaterial, TlsSource } from './tls-source.ts';
+import type { TlsMaterial } from './tls-material.ts';
+import type { TlsSource } from './tls-source.ts';
 
 /** What happens to an identity in use, for logs and metrics. `detail` is one line without secrets. */
 export type IdentityNews =

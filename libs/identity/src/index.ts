@@ -85,5 +85,6 @@ export type { VerifierOptions } from './statements/verifier.ts';
 export { UserProofs } from './statements/user-proofs.ts';
 export type { ProvenUser, UserProof, UserProofOptions } from './statements/user-proofs.ts';
 export { VerifiedChains } from './statements/verified-chains.ts';
+export type { TlsFiles, TlsMaterial } from './tls-material.ts';
 export { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
-export type { FileTlsOptions, FileTlsSource, TlsFiles, TlsMaterial, TlsSource } from './tls-source.ts';
+export type { FileTlsOptions, FileTlsSource, TlsSource } from './tls-source.ts';

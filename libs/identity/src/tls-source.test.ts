@@ -8,7 +8,7 @@ import type { Authority } from './authority.ts';
 import type { IssuedCertificate } from './issuer.ts';
 import { writeCertificateFile, writeKeyFile } from './key-file.ts';
 import { fileTlsSource, isSignedByOwn, memoryTlsSource } from './tls-source.ts';
-import type { TlsMaterial } from './tls-source.ts';
+import type { TlsMaterial } from './tls-material.ts';
 
 const IDENTITY = { kind: 'proxy', proxy: 'p1' } as const;
 const TTL_MS = 3_600_000;

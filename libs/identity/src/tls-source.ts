@@ -1,18 +1,12 @@
-import { X509Certificate, createPrivateKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { realpathSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
 import { chainVerifier } from './chain-verifier.ts';
 import type { ChainVerifier } from './chain-verifier.ts';
 import { KeyFileError, readCertificateFile, readKeyFile } from './key-file.ts';
-
-/** PEM texts of one process's credentials. Never logged. */
-export interface TlsMaterial {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
+import { readStable, verifiedMaterial } from './tls-material.ts';
+import type { TlsFiles, TlsMaterial, VerifiedMaterial } from './tls-material.ts';
 
 /** Credentials that may be renewed while in use. Same shape as the type that @xylem/grpc takes. */
 export interface TlsSource {
@@ -21,12 +15,6 @@ export interface TlsSource {
   onChange(listener: (material: TlsMaterial) => void): () => void;
   /** Against the trust of `current()`. */
   readonly verify: ChainVerifier;
-}
-
-export interface TlsFiles {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
 }
 
 export interface FileTlsOptions {
@@ -50,7 +38,6 @@ export interface FileTlsSource extends TlsSource {
 const POLL_INTERVAL_MS = 10_000;
 /** Renewal writes several files: look once they have been quiet for this long. */
 const SETTLE_MS = 50;
-const LOAD_ATTEMPTS = 5;
 
 /** Material that only changes when `replace` is called. */
 export function memoryTlsSource(material: TlsMaterial): TlsSource & { replace(material: TlsMaterial): void } {
@@ -79,7 +66,7 @@ export function fileTlsSource(files: TlsFiles, options: FileTlsOptions = {}): Fi
   const listeners = new Set<(material: TlsMaterial) => void>();
 
   const reload = (): boolean => {
-    let next: Loaded;
+    let next: VerifiedMaterial;
     try {
       next = load(files);
     } catch (error) {
@@ -131,13 +118,8 @@ function certificatesIn(text: string): X509Certificate[] {
   );
 }
 
-interface Loaded {
-  readonly material: TlsMaterial;
-  readonly notAfterMs: number;
-}
-
 /** An identity folder switches its three files at once, by a link: they are read again when that happened meanwhile. */
-function load(files: TlsFiles): Loaded {
+function load(files: TlsFiles): VerifiedMaterial {
   return readStable(
     () => [files.ca, files.cert, files.key].map(realPath).join('\n'),
     () => {
@@ -148,52 +130,11 @@ function load(files: TlsFiles): Loaded {
   );
 }
 
-/** Reads again when `version` changed during the reading: what it came to, a failure included, says nothing then. */
-export function readStable<T>(version: () => string, read: () => T): T {
-  for (let attempt = 1; ; attempt += 1) {
-    const before = version();
-    try {
-      const value = read();
-      if (attempt === LOAD_ATTEMPTS || before === version()) return value;
-    } catch (error) {
-      if (attempt === LOAD_ATTEMPTS || before === version()) throw error;
-    }
-  }
-}
-
 function realPath(path: string): string {
   try {
     return realpathSync(path);
   } catch {
     return '';
-  }
-}
-
-/** Checks that each text is what it claims to be, and that the certificate is the key's. `names` are for messages; a KeyFileError has them. */
-export function verifiedMaterial(material: TlsMaterial, names: TlsFiles): Loaded {
-  parseCertificate(material.ca, names.ca);
-  const certificate = parseCertificate(material.cert, names.cert);
-  const key = parseKey(material.key, names.key);
-  if (!certificate.checkPrivateKey(key)) {
-    throw new KeyFileError(names.key, `does not belong to the certificate in ${names.cert}`);
-  }
-  return { material, notAfterMs: Date.parse(certificate.validTo) };
-}
-
-function parseCertificate(text: string, name: string): X509Certificate {
-  try {
-    return new X509Certificate(text);
-  } catch (error) {
-    throw new KeyFileError(name, 'is not a certificate in PEM', { cause: error });
-  }
-}
-
-function parseKey(text: string, name: string): KeyObject {
-  try {
-    return createPrivateKey(text);
-  } catch {
-    // Without the cause: OpenSSL's errors may quote the input.
-    throw new KeyFileError(name, 'is not an unencrypted private key in PEM');
   }
 }
 

@@ -1,8 +1,9 @@
-import { X509Certificate, createPrivateKey, sign } from 'node:crypto';
+import { createPrivateKey, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { readOwnUris } from '../chain.ts';
 import { parseIdentity } from '../identity.ts';
 import { derOfPem } from '../pem.ts';
-import type { TlsMaterial } from '../tls-source.ts';
+import type { TlsMaterial } from '../tls-material.ts';
 import { TO_CLAIMS } from './claims.ts';
 import {
   MAX_ACCESS_LIFETIME_MS,
@@ -98,10 +99,8 @@ export class StatementSigner {
 
 function prepare(material: TlsMaterial, domain: string): Signing {
   const chain = derOfPem(material.cert);
-  const [own] = chain;
-  const names = own === undefined ? '' : (new X509Certificate(own).subjectAltName ?? '');
-  const uris = names.split(', ').flatMap((item) => (item.startsWith('URI:') ? [item.slice('URI:'.length)] : []));
-  const identity = parseIdentity(uris, domain);
+  const uris = readOwnUris(material.cert);
+  const identity = 'kind' in uris ? uris : parseIdentity(uris, domain);
   if (identity.kind !== 'registry') {
     const detail = identity.kind === 'problem' ? identity.detail : `it is that of a ${identity.kind}`;
     throw new StatementError(`only a registry's certificate signs statements: ${detail}`);
