@@ -21,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Target, UserProof } from "../../carry/v1/carry.ts";
-import { ProxyInfo, Stamp } from "../../tunnel/v1/tunnel.ts";
+import { ProxyInfo, RevokedProxies, Stamp } from "../../tunnel/v1/tunnel.ts";
 
 export const protobufPackage = "xylem.registry.v1";
 
@@ -122,6 +122,9 @@ export interface SessionResponse {
     | //
     /** Policy, revocations and trust; after welcome, and whenever one of them changes. */
     { $case: "security"; value: Security }
+    | //
+    /** For the agents, who believe the registry's signature only; after welcome when there are any, and on change. */
+    { $case: "revokedProxies"; value: RevokedProxies }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -567,6 +570,9 @@ export const SessionResponse: MessageFns<SessionResponse> = {
       case "security":
         Security.encode(message.kind.value, writer.uint32(90).fork()).join();
         break;
+      case "revokedProxies":
+        RevokedProxies.encode(message.kind.value, writer.uint32(98).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -680,6 +686,14 @@ export const SessionResponse: MessageFns<SessionResponse> = {
             message.kind = { $case: "security", value: Security.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = { $case: "revokedProxies", value: RevokedProxies.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -769,6 +783,12 @@ export const SessionResponse: MessageFns<SessionResponse> = {
       case "security": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "security", value: Security.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "revokedProxies": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "revokedProxies", value: RevokedProxies.fromPartial(object.kind.value) };
         }
         break;
       }

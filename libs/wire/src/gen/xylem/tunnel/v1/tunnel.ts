@@ -80,6 +80,9 @@ export interface AttachResponse {
     | //
     /** What is trusted has changed: renew now. Without authority of its own: only the renewal says what is trusted. */
     { $case: "renewalDue"; value: RenewalDue }
+    | //
+    /** Root proxies that have been revoked; after the welcome when there are any, and on change. */
+    { $case: "revokedProxies"; value: RevokedProxies }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -274,6 +277,13 @@ export interface PoolEntry {
 
 export interface RenewalDue {
   trustGeneration: bigint;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Which root proxies an agent is to let go of. Passed on by every root proxy, so that one that was revoked cannot keep it back. */
+export interface RevokedProxies {
+  /** What a registry signed (docs/PROTOCOL.md): the whole list, as of a stamp. */
+  statement: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -522,6 +532,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "renewalDue":
         RenewalDue.encode(message.kind.value, writer.uint32(106).fork()).join();
         break;
+      case "revokedProxies":
+        RevokedProxies.encode(message.kind.value, writer.uint32(114).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -651,6 +664,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.kind = { $case: "renewalDue", value: RenewalDue.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.kind = { $case: "revokedProxies", value: RevokedProxies.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -752,6 +773,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "renewalDue": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "renewalDue", value: RenewalDue.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "revokedProxies": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "revokedProxies", value: RevokedProxies.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -3128,6 +3155,77 @@ export const RenewalDue: MessageFns<RenewalDue> = {
     message.trustGeneration = (object.trustGeneration !== undefined && object.trustGeneration !== null)
       ? BigInt(object.trustGeneration)
       : 0n;
+    return message;
+  },
+};
+
+function createBaseRevokedProxies(): RevokedProxies {
+  return { statement: "", _unknownFields: {} };
+}
+
+export const RevokedProxies: MessageFns<RevokedProxies> = {
+  encode(message: RevokedProxies, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.statement !== "") {
+      writer.uint32(10).string(message.statement);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokedProxies {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokedProxies();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RevokedProxies>, I>>(base?: I): RevokedProxies {
+    return RevokedProxies.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RevokedProxies>, I>>(object: I): RevokedProxies {
+    const message = createBaseRevokedProxies();
+    message.statement = object.statement ?? "";
     return message;
   },
 };
