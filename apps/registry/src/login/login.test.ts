@@ -186,6 +186,7 @@ describe('a login with an ID token', () => {
       iat: nowS,
       exp: nowS + 300,
       email: 'Carol@Example.com',
+      email_verified: true,
       groups: ['ops'],
     };
     const token = (change: object = {}, header: object = {}): LoginProof => ({

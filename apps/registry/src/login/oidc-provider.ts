@@ -64,11 +64,29 @@ export class OidcProvider {
       timeoutDuration: FETCH_MS,
       cooldownDuration: COOLDOWN_MS,
       cacheMaxAge: CACHE_MS,
-      [customFetch]: (url) => boundedFetch(url),
+      [customFetch]: fetchKeys,
     });
     const metadata = { issuer, keys };
     this.#known = { metadata, untilMs: performance.now() + CACHE_MS };
     return metadata;
+  }
+}
+
+/** Trouble of the provider's is no flaw of the token that is looked at. */
+async function fetchKeys(url: string): Promise<Response> {
+  const response = await boundedFetch(url);
+  if (response.status !== 200) throw new ProviderError(`its keys were answered with ${response.status}`);
+  const text = await response.text();
+  if (!isJson(text)) throw new ProviderError('its keys are no JSON');
+  return new Response(text, { status: 200 });
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

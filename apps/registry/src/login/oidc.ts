@@ -1,4 +1,4 @@
-import { isUserName, loginNonce, requestedKeyFingerprint } from '@xylem/identity';
+import { RequestError, isUserName, loginNonce, requestedKeyFingerprint } from '@xylem/identity';
 import { errors, jwtVerify } from 'jose';
 import type { JWTPayload } from 'jose';
 import { OidcProvider, ProviderError } from './oidc-provider.ts';
@@ -94,8 +94,10 @@ export class OidcVerifier {
     const user = payload[userClaim];
     if (typeof user !== 'string')
       return refused(`the ID token has no ${userClaim}; see oidc.userClaim and oidc.scopes`);
-    if (payload[`${userClaim}_verified`] === false) return refused(`the provider has not verified ${userClaim}`);
-    const name = user.toLowerCase();
+    const unverified = verificationFlaw(payload, userClaim);
+    if (unverified !== undefined) return refused(unverified);
+    // Lower case only once it is ASCII: there are other letters whose lower case is a `k`.
+    const name = /^[\x20-\x7e]*$/.test(user) ? user.toLowerCase() : '';
     if (!isUserName(name)) return refused(`${userClaim} is no user name here; use a claim of a-z 0-9 . _ @ -`);
     const subject = payload.sub ?? '';
     if (subject === '' || subject.length > MAX_CLAIM) return refused('the ID token has no subject that can be kept');
@@ -106,11 +108,24 @@ export class OidcVerifier {
   }
 }
 
+/**
+ * Why the claim is not to be believed. At many providers people write any address they like into their account: an address that is
+ * not said to be verified would be whoever's policy names it. Some providers write booleans as text.
+ */
+function verificationFlaw(payload: JWTPayload, userClaim: string): string | undefined {
+  const verified = payload[`${userClaim}_verified`];
+  if (verified === true || verified === 'true') return undefined;
+  if (verified === undefined && userClaim !== 'email') return undefined;
+  if (verified !== undefined) return `the provider has not verified ${userClaim}`;
+  return 'the provider does not say that it verified email; let it send email_verified, or choose another oidc.userClaim';
+}
+
 /** Which check failed; never what the token holds. */
 function verdictOf(error: unknown): OidcVerdict {
-  if (error instanceof ProviderError) return { kind: 'unavailable', detail: error.message };
-  if (error instanceof errors.JWKSTimeout)
-    return { kind: 'unavailable', detail: 'the OpenID provider does not answer' };
+  if (error instanceof ProviderError) return unavailable(error.message);
+  if (error instanceof RequestError) return refused(error.message);
+  if (error instanceof errors.JWKSTimeout) return unavailable('the OpenID provider does not answer');
+  if (error instanceof errors.JWKSInvalid) return unavailable('the OpenID provider serves no keys that can be read');
   if (error instanceof errors.JWTExpired) return refused('the ID token has expired; log in again');
   if (error instanceof errors.JWTClaimValidationFailed) {
     return refused(`the ID token's ${/^[a-z]{1,10}$/.test(error.claim) ? error.claim : 'claims'} cannot be taken`);
@@ -121,4 +136,8 @@ function verdictOf(error: unknown): OidcVerdict {
 
 function refused(detail: string): OidcVerdict {
   return { kind: 'refused', detail };
+}
+
+function unavailable(detail: string): OidcVerdict {
+  return { kind: 'unavailable', detail };
 }
