@@ -129,6 +129,8 @@ export class Checkers {
     const own = toFence(status.incarnation).createRevision;
     // Whoever takes the place of one that seems to be dead takes its records away at once.
     if (this.#world.instances(proxy.id).some((other) => other !== proxy && other.host.alive)) return;
+    // It may be gone again before the one without a session is told.
+    if (status.state !== 'connected' && !proxy.contested && this.#store.isDisplaced(proxy)) return;
     if (registered !== own) {
       this.fail(
         'S3',

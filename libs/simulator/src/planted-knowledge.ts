@@ -40,21 +40,22 @@ export function knowsByBareRevisions(config: LeafConfig, host: Host): LeafCore {
   return new LeafDiscovery(config, host.random, host.now, knowledge);
 }
 
-/** Vouches for a proxy whose standby tunnel was lost by the tunnel's own incarnation, which it never heard. */
-export function losesStandbysUnjudged(config: LeafConfig, host: Host): LeafCore {
+/** Never learns the incarnation of a proxy that was not registered when it shook hands, but by a claim's record. */
+export function hearsNoSender(config: LeafConfig, host: Host): LeafCore {
   const real = new StampedKnowledge(config.expiryMs ?? DEFAULT_EXPIRY_MS);
   const unregistered = new Set<TunnelId>();
-  let losing = false;
+  let unheard = false;
   const knowledge = changed(real, {
-    shookHands: (proxy, incarnation, now) => real.shookHands(proxy, losing ? NEVER : incarnation, now),
+    shookHands: (proxy, incarnation, now) => real.shookHands(proxy, unheard ? NEVER : incarnation, now),
   });
   const core = new LeafDiscovery(config, host.random, host.now, knowledge);
   return tapLeaf(
     {
       handle: (event, now) => {
-        losing = event.type === 'tunnelClosed' && unregistered.has(event.tunnel);
+        const tells = event.type === 'gossipReceived' || event.type === 'tunnelClosed';
+        unheard = tells && unregistered.has(event.tunnel);
         core.handle(event, now);
-        losing = false;
+        unheard = false;
       },
       pollEffect: () => core.pollEffect(),
       nextTimeout: () => core.nextTimeout(),

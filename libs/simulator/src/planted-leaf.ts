@@ -3,7 +3,7 @@ import { DialFence, LeafDiscovery } from '@xylem/discovery';
 import { MentionedKnowledge, createAgent } from '@xylem/discovery/strategies';
 import { PRODUCTION, tapLeaf, tapLiveness } from './cores.ts';
 import type { Tap } from './cores.ts';
-import { knowsByBareRevisions, losesStandbysUnjudged } from './planted-knowledge.ts';
+import { knowsByBareRevisions, hearsNoSender } from './planted-knowledge.ts';
 import { dropEffect } from './planted-tap.ts';
 import type { PlantedBug } from './planted-tap.ts';
 
@@ -113,7 +113,7 @@ export const LEAF_BUGS: readonly PlantedBug[] = [
     overrides: { cores: { leaf: knowsByBareRevisions } },
   },
   {
-    name: 'a lost standby at a proxy that was not registered is judged by nothing',
-    overrides: { cores: { leaf: losesStandbysUnjudged } },
+    name: 'the incarnation of a proxy that registers while one stands by goes unheard',
+    overrides: { cores: { leaf: hearsNoSender } },
   },
 ];

@@ -24,6 +24,10 @@ export const LINK_BUGS: readonly PlantedBug[] = [
       cores: { link: (config, host) => PRODUCTION.link({ ...config, leaseMarginMs: -FOR_EVER_MS }, host) },
     },
   },
+  link('whoever is refused as a duplicate goes on believing in its lease', () => ({
+    event: (event) =>
+      event.type === 'refused' && event.code === 'duplicate-id' ? [{ ...event, code: 'denied' }] : [event],
+  })),
   link('the end of a session goes unnoticed', () => ({
     event: (event) => (event.type === 'sessionEnded' ? [] : [event]),
   })),

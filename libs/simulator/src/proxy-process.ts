@@ -118,6 +118,11 @@ export class ProxyProcess {
     return this.#registered;
   }
 
+  /** Whether it was told that another live instance has its name. */
+  get contested(): boolean {
+    return this.#session.contested;
+  }
+
   get nonce(): InstanceNonce {
     return `${this.host.name}-${String(this.#lives)}` as InstanceNonce;
   }

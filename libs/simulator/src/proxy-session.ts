@@ -30,6 +30,7 @@ export class ProxySession {
   readonly #make: CoreMakers['link'];
   #link: LinkCore | undefined;
   #session: { readonly number: number; readonly end: End } | undefined;
+  #contested = false;
 
   constructor(owner: SessionOwner, registries: readonly string[], make: CoreMakers['link']) {
     this.#owner = owner;
@@ -41,8 +42,14 @@ export class ProxySession {
     return this.#link;
   }
 
+  /** Whether a registry refused it for another live instance, and none has welcomed it since. */
+  get contested(): boolean {
+    return this.#contested;
+  }
+
   start(): void {
     this.#session = undefined;
+    this.#contested = false;
     this.#link = this.#make(defaultRegistryLinkConfig(this.#registries), this.#owner.host);
   }
 
@@ -107,6 +114,7 @@ export class ProxySession {
       case 'sendLeave':
         return this.#request(effect.session, { type: 'leave' });
       case 'reportConnected':
+        this.#contested = false;
         this.#owner.note(`is registered as incarnation ${String(effect.incarnation)}`);
         return this.#owner.inform({ type: 'registryConnected', incarnation: effect.incarnation });
       case 'reportLost':
@@ -171,6 +179,7 @@ export class ProxySession {
 
   #answered(session: number, { reply }: SessionDown): void {
     if (this.#session?.number !== session) return;
+    if (reply.type === 'refused' && reply.code === 'duplicate-id') this.#contested = true;
     const forLink = linkEvent(session, reply);
     if (forLink !== undefined) return this.#handle(forLink);
     const forRoot = claimEvent(reply);

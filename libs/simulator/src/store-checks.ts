@@ -1,4 +1,4 @@
-import { PREFIX, PREFIX_END, decodeClaim, decodeEpoch, parseKey, toFence } from '@xylem/membership';
+import { PREFIX, PREFIX_END, decodeClaim, decodeEpoch, decodeSession, parseKey, toFence } from '@xylem/membership';
 import type { KeyValue } from '@xylem/membership';
 import type { ProxyProcess } from './proxy-process.ts';
 import type { World } from './world.ts';
@@ -21,6 +21,8 @@ export class StoreChecks {
   readonly #used = new Map<string, bigint>();
   /** The greatest token that anybody ever went by, by key of the claim. */
   readonly #greatest = new Map<string, bigint>();
+  /** Nonce of the last instance that took the seat, by name of the proxy; kept when the seat is empty. */
+  readonly #seated = new Map<string, string>();
   #claims = new Map<string, KeyValue>();
   #members: ReadonlyMap<string, Registered> = new Map();
   #revision = 0n;
@@ -42,6 +44,12 @@ export class StoreChecks {
   /** Claim records as of now. */
   get claims(): readonly KeyValue[] {
     return [...this.#claims.values()];
+  }
+
+  /** Whether another instance has taken the seat of this one, be it gone again by now. */
+  isDisplaced({ id, nonce }: ProxyProcess): boolean {
+    const last = this.#seated.get(id);
+    return last !== undefined && last !== nonce;
   }
 
   /** The epoch of this very state of the store; undefined after a restore until it was raised above all before. */
@@ -74,6 +82,7 @@ export class StoreChecks {
       const parsed = parseKey(kv.key);
       if (parsed.kind === 'member') members.set(parsed.proxy, kv);
       if (parsed.kind === 'claim') claims.set(kv.key, kv);
+      if (parsed.kind === 'session') this.#seated.set(parsed.proxy, decodeSession(kv.value)?.nonce ?? '');
       if (parsed.kind === 'epoch') this.#epoch = decodeEpoch(kv.value) ?? 0n;
     }
     this.#members = members;

@@ -117,8 +117,7 @@ export class Attachments {
   #afterLoss(entry: Entry, tunnel: Tunnel, event: EventOf<'tunnelClosed'>, now: Instant): void {
     const { pool, knowledge, config } = this.#parts;
     const { phase } = entry;
-    // A standby at a proxy that was not registered yet never hears its incarnation over the tunnel; gossip has named it.
-    knowledge.shookHands(entry.proxy, tunnel.incarnation === 0n ? entry.incarnation : tunnel.incarnation, now);
+    knowledge.shookHands(entry.proxy, tunnel.incarnation, now);
     const gaveReason = (reason: string): boolean => event.graceful && event.reason.startsWith(reason);
     if (gaveReason('draining') || gaveReason('drain-deadline')) entry.drained = tunnel.incarnation;
     const verdict = knowledge.verdict(entry.proxy, now);

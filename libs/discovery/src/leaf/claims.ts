@@ -54,11 +54,15 @@ export class Claims {
   }
 
   recorded(tunnel: Tunnel, token: FencingToken, incarnation: Incarnation, now: Instant): void {
-    const entry = this.#parts.pool.of(tunnel);
     tunnel.token = token;
+    this.named(tunnel, incarnation, now);
+  }
+
+  /** The proxy at the other end has told which incarnation it is. */
+  named(tunnel: Tunnel, incarnation: Incarnation, now: Instant): void {
     tunnel.incarnation = incarnation;
-    this.raiseFence(entry, incarnation);
-    this.#parts.knowledge.shookHands(entry.proxy, incarnation, now);
+    this.raiseFence(this.#parts.pool.of(tunnel), incarnation);
+    this.#parts.knowledge.shookHands(tunnel.proxy, incarnation, now);
   }
 
   held(tunnel: Tunnel, holder: AgentId, now: Instant): void {

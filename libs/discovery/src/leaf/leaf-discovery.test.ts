@@ -187,6 +187,46 @@ test('a tunnel to a proxy that gossip no longer lists is not sought again once i
   );
 });
 
+for (const [end, unregister] of [
+  [
+    'is left as it drains',
+    (bench: Bench) => {
+      bench.tell({ type: 'drainAnnounced', tunnel: 't2' as TunnelId, spreadMs: 0, deadlineMs: 10_000 });
+      bench.wait(0);
+      bench.gossip('t1', 31n, [{ id: A }]);
+    },
+  ],
+  [
+    'is lost after its lease lapsed',
+    (bench: Bench) => {
+      bench.gossip('t1', 31n, [{ id: A }]);
+      bench.tell({ type: 'tunnelClosed', tunnel: 't2' as TunnelId, graceful: false, reason: 'silent' });
+    },
+  ],
+] as const) {
+  test(`a proxy that registered while one stood by is gone from the agent's list once it ${end}`, () => {
+    const bench = new Bench().withA();
+    bench.gossip('t1', 21n, [{ id: A }, { id: B, incarnation: 5n as Incarnation }]);
+    bench.up(2, 't2', 'b', 0n);
+    bench.tell({ type: 'claimHeld', tunnel: 't2' as TunnelId, holder: 'a2' as AgentId });
+    assert.equal(bench.state('b'), 'standby');
+    bench.gossip('t2', 30n, [{ id: A }, { id: B, incarnation: 30n as Incarnation }]);
+    unregister(bench);
+    assert.equal(bench.state('b'), 'gone');
+    assert.deepEqual(dials(bench.wait(20_000)), []);
+  });
+}
+
+test('a standby that was lost at a proxy which never registered is sought again, though its older record lapsed', () => {
+  const bench = new Bench().withA();
+  bench.gossip('t1', 21n, [{ id: A }, { id: B, incarnation: 5n as Incarnation }]);
+  bench.up(2, 't2', 'b', 0n);
+  bench.tell({ type: 'claimHeld', tunnel: 't2' as TunnelId, holder: 'a2' as AgentId });
+  bench.gossip('t1', 31n, [{ id: A }]);
+  bench.tell({ type: 'tunnelClosed', tunnel: 't2' as TunnelId, graceful: false, reason: 'reset' });
+  assert.deepEqual(dials(bench.wait(1_000)), ['b']);
+});
+
 test('a second tunnel to a proxy already held is closed and counted as wasted', () => {
   const bench = new Bench().withA();
   bench.gossip('t1', 21n, [{ id: A }, { id: B }]);

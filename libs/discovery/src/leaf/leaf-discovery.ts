@@ -170,8 +170,20 @@ export class LeafDiscovery {
     const outcome = this.#parts.knowledge.receive(message, now);
     if (outcome === 'gap') return this.#askSnapshot(tunnel, now);
     if (outcome === 'invalid') return;
+    this.#hearSender(tunnel, message, now);
     this.#planner.gossipHeard();
     if (outcome !== 'older' && !this.#leaving) this.#reconciler.reconcile(now);
+  }
+
+  /**
+   * A root proxy that was not registered when it welcomed us names its incarnation in its own list as soon as it is; one that we
+   * stand by at says it nowhere else. Without it no membership could ever speak of that process.
+   */
+  #hearSender(tunnel: Tunnel, message: GossipMessage, now: Instant): void {
+    if (tunnel.incarnation !== 0n || tunnel.role === 'closing') return;
+    const records = message.kind === 'snapshot' ? message.proxies : message.changed;
+    const sender = records.find(({ id }) => id === tunnel.proxy);
+    if (sender !== undefined) this.#claims.named(tunnel, sender.incarnation, now);
   }
 
   #askSnapshot(tunnel: Tunnel, now: Instant): void {

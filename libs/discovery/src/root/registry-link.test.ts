@@ -143,6 +143,19 @@ test('resuming a lease does not renew it: only an answered heartbeat does', () =
   assert.equal(bench.link.status().state, 'suspect');
 });
 
+test('whoever is refused as a duplicate believes in its lease no longer, not even when it resumes it', () => {
+  const bench = new Bench().connected();
+  bench.tell({ type: 'sessionEnded', session: 1, detail: 'reset' });
+  bench.wait(0);
+  assert.equal(bench.link.status().state, 'reconnecting');
+  bench.tell({ type: 'refused', session: 2, code: 'duplicate-id', detail: 'another lives' });
+  assert.equal(bench.link.status().state, 'suspect');
+  assert.equal(opened(bench.wait(5_000)).lease, 0n);
+  bench.welcome(3);
+  bench.tell({ type: 'sessionEnded', session: 3, detail: 'reset' });
+  assert.equal(bench.link.status().state, 'suspect', 'no heartbeat was answered since');
+});
+
 test('the status tells of the end of the lease without any other event', () => {
   const bench = new Bench().connected();
   bench.tell({ type: 'sessionEnded', session: 1, detail: 'reset' });

@@ -222,8 +222,15 @@ export class RegistryLink {
     if (this.#state.kind !== 'opening') return;
     const problem = PROBLEMS.has(event.code);
     if (problem) this.#problem = `registry refused (${event.code}): ${event.detail}`;
-    if (event.code === 'invalid') this.#lease = undefined;
+    if (event.code === 'invalid' || event.code === 'duplicate-id') this.#disbelieve(now);
     this.#retry(problem ? PROBLEM_WAIT_MS : 0, now);
+  }
+
+  /** What we had is contested or not known: no longer said of ourselves. Kept to the name, lest a resumed lease be taken for a new one. */
+  #disbelieve(now: Instant): void {
+    if (this.#lease === undefined) return;
+    this.#lease.validUntil = Math.min(this.#lease.validUntil, now);
+    this.#deadlines.set('lease', undefined);
   }
 
   /** The session is over without our doing: the next replica, soon. */
