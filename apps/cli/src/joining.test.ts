@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { freeAddress } from '@xylem/testkit';
 
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
 const LIMIT = { timeout: 120_000 };
@@ -19,16 +19,6 @@ interface Ended {
   readonly status: number | null;
   readonly out: string;
   readonly err: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const bound = server.address();
-  server.close();
-  await once(server, 'close');
-  return bound !== null && typeof bound === 'object' ? bound.port : 0;
 }
 
 describe('tokens, joining and identities', LIMIT, () => {
@@ -60,15 +50,15 @@ describe('tokens, joining and identities', LIMIT, () => {
   };
 
   before(async () => {
-    const [listen, enrolPort, ops, store] = [await freePort(), await freePort(), await freePort(), await freePort()];
-    enrol = `127.0.0.1:${enrolPort}`;
-    admin = ['--admin-dir', join(folder, 'data', 'admin'), '--registry', `127.0.0.1:${listen}`];
+    const [listen, ops, store] = [await freeAddress(), await freeAddress(), await freeAddress()];
+    enrol = await freeAddress();
+    admin = ['--admin-dir', join(folder, 'data', 'admin'), '--registry', listen];
     const config = {
       id: 'r1',
-      listen: `127.0.0.1:${listen}`,
+      listen,
       enrol: { listen: enrol },
-      ops: { listen: `127.0.0.1:${ops}` },
-      store: { kind: 'embedded', dataDir: join(folder, 'data'), listen: `127.0.0.1:${store}` },
+      ops: { listen: ops },
+      store: { kind: 'embedded', dataDir: join(folder, 'data'), listen: store },
     };
     const path = join(folder, 'registry.yaml');
     writeFileSync(path, JSON.stringify(config));

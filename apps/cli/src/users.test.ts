@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +10,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { StatementVerifier } from '@xylem/identity';
+import { freeAddress } from '@xylem/testkit';
 import { LocalProvider, browse } from './testing/sign-on.ts';
 
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
@@ -27,16 +27,6 @@ interface Ended {
   readonly status: number | null;
   readonly out: string;
   readonly err: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const bound = server.address();
-  server.close();
-  await once(server, 'close');
-  return bound !== null && typeof bound === 'object' ? bound.port : 0;
 }
 
 describe('users, the policy and logins', LIMIT, () => {
@@ -70,15 +60,15 @@ describe('users, the policy and logins', LIMIT, () => {
 
   before(async () => {
     provider = await LocalProvider.start(['ops', 'dba']);
-    const [listen, enrolPort, ops] = [await freePort(), await freePort(), await freePort()];
-    enrol = `127.0.0.1:${enrolPort}`;
-    admin = ['--admin-dir', join(folder, 'data', 'admin'), '--registry', `127.0.0.1:${listen}`];
+    const [listen, ops] = [await freeAddress(), await freeAddress()];
+    enrol = await freeAddress();
+    admin = ['--admin-dir', join(folder, 'data', 'admin'), '--registry', listen];
     const config = {
       id: 'r1',
-      listen: `127.0.0.1:${listen}`,
+      listen,
       enrol: { listen: enrol },
-      ops: { listen: `127.0.0.1:${ops}` },
-      store: { kind: 'embedded', dataDir: join(folder, 'data'), listen: `127.0.0.1:${await freePort()}` },
+      ops: { listen: ops },
+      store: { kind: 'embedded', dataDir: join(folder, 'data'), listen: await freeAddress() },
       oidc: {
         issuer: provider.issuer,
         clientId: 'xylem',

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { WriteStream } from 'node:tty';
+import { freeAddress } from '@xylem/testkit';
 import { ConnectRefused, openConnect } from './check/connect.ts';
 import { lockDirectory } from './lock.ts';
 import { Ports } from './ports.ts';
@@ -25,9 +26,9 @@ function sha256(parts: Iterable<Buffer>): string {
 
 describe('ports', () => {
   it('prefers the wanted port, takes another where it is in use, and never one twice', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
+    const taken = Number((await freeAddress()).split(':')[1]);
+    const server = createServer().listen(taken, '127.0.0.1');
     await once(server, 'listening');
-    const taken = Object(server.address()).port;
     const ports = new Ports(true);
     const elsewhere = await ports.address(taken);
     assert.notEqual(elsewhere, `127.0.0.1:${taken}`);

@@ -1,7 +1,10 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 const LOOPBACK = '127.0.0.1';
+/** Below the ports that the kernel gives to outgoing connections, one of which could come before the service that is to listen. */
+const SPARE = { first: 20_000, count: 12_000 };
 
 /**
  * Hands out loopback ports: the preferred one where it is free, else any free one. The ports of one allocator differ,
@@ -23,21 +26,20 @@ export class Ports {
 
   async #port(preferred: number): Promise<number> {
     const wanted = this.#preferDefaults && !this.#taken.has(preferred) ? await bindable(preferred) : undefined;
-    let port = wanted ?? (await bindable(0));
-    while (port === undefined || this.#taken.has(port)) port = await bindable(0);
+    let port = wanted;
+    while (port === undefined || this.#taken.has(port)) port = await bindable(SPARE.first + randomInt(SPARE.count));
     this.#taken.add(port);
     return port;
   }
 }
 
-/** The port itself where it can be listened on (0: any), else undefined. */
+/** The port itself where it can be listened on, else undefined. */
 async function bindable(port: number): Promise<number | undefined> {
   const server = createServer();
   try {
     server.listen({ port, host: LOOPBACK, exclusive: true });
     await once(server, 'listening');
-    const address = server.address();
-    return address !== null && typeof address === 'object' ? address.port : undefined;
+    return port;
   } catch {
     return undefined;
   } finally {

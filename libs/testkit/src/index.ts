@@ -2,3 +2,4 @@ export { etcdctl, startEtcd, startEtcdCluster, startEtcdctl } from './etcd.ts';
 export type { EtcdCluster, EtcdctlResult, EtcdOptions, EtcdProcess } from './etcd.ts';
 export { startHaproxy } from './haproxy.ts';
 export type { HaproxyMode, HaproxyOptions, HaproxyProcess, HaproxyServer } from './haproxy.ts';
+export { freeAddress } from './process.ts';

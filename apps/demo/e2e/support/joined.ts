@@ -7,14 +7,13 @@ import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { startEtcd } from '@xylem/testkit';
+import { freeAddress, startEtcd } from '@xylem/testkit';
 import type { EtcdProcess } from '@xylem/testkit';
 import { stringify } from 'yaml';
 import { childEnvironment } from '../../src/config.ts';
 import type { ProxyAddresses } from '../../src/deployment.ts';
 import { DOMAIN, ECHO_PORT, POLICY } from '../../src/layout.ts';
 import { XYLEM_BIN, appMain } from '../../src/paths.ts';
-import { Ports } from '../../src/ports.ts';
 import { Service } from '../../src/processes/service.ts';
 import { waitReady } from '../../src/readiness.ts';
 import { Recorder } from './recorder.ts';
@@ -67,7 +66,6 @@ const REGISTRY = 'r1';
 export class JoinedDeployment {
   readonly recorder = new Recorder();
   readonly folder = mkdtempSync(join(tmpdir(), 'xylem-joined-'));
-  readonly #ports = new Ports(false);
   readonly #etcd: EtcdProcess;
   readonly #registry: RegistryPart;
   readonly #options: JoinedOptions;
@@ -85,8 +83,7 @@ export class JoinedDeployment {
   }
 
   static async create(options: JoinedOptions): Promise<JoinedDeployment> {
-    const ports = new Ports(false);
-    const [listen, enrol, ops] = [await ports.address(0), await ports.address(0), await ports.address(0)];
+    const [listen, enrol, ops] = [await freeAddress(), await freeAddress(), await freeAddress()];
     const deployment = new JoinedDeployment(await startEtcd(), { listen, enrol, ops }, options);
     deployment.#echo.listen(0, '127.0.0.1');
     await once(deployment.#echo, 'listening');
@@ -136,8 +133,8 @@ export class JoinedDeployment {
     const token = await this.token('--role', 'proxy', '--name', id);
     const tokenFile = join(this.folder, `${id}.token`);
     writeFileSync(tokenFile, token, { mode: 0o600 });
-    const [tunnel, peer, access] = [await this.#free(), await this.#free(), await this.#free()];
-    const [frontDoor, ops] = [await this.#free(), await this.#free()];
+    const [tunnel, peer, access] = [await freeAddress(), await freeAddress(), await freeAddress()];
+    const [frontDoor, ops] = [await freeAddress(), await freeAddress()];
     const service = this.#start(id, 'root-proxy', {
       id,
       registries: [this.#registry.listen],
@@ -167,7 +164,7 @@ export class JoinedDeployment {
       root,
       identity: { dir: directory, ...(enrol === undefined ? {} : { enrol }) },
       nodes: [echo, ...nodes].map(({ name, port, address }) => ({ name, ports: [{ port, address }] })),
-      ops: { listen: await this.#free() },
+      ops: { listen: await freeAddress() },
     });
   }
 
@@ -212,10 +209,6 @@ export class JoinedDeployment {
     const path = join(this.folder, 'policy.yaml');
     writeFileSync(path, this.#options.policy ?? POLICY);
     return path;
-  }
-
-  #free(): Promise<string> {
-    return this.#ports.address(0);
   }
 
   #start(name: string, app: string, config: object): Service {
