@@ -127,6 +127,12 @@ export const METRIC = {
   pendingDials: metric('gauge', 'xylem.dials_pending', 'Dials without an outcome yet.'),
   // Liveness.
   pingSeconds: metric('histogram', 'xylem.ping_seconds', 'Round trip of PING over the control stream.'),
+  probeSeconds: metric('histogram', 'xylem.probe_seconds', 'Round trip of a probe over the way that dials go.'),
+  claimsUnserved: metric(
+    'counter',
+    'xylem.claims_unserved',
+    'Claims revoked because their holders did not serve them.',
+  ),
   livenessLosses: metric('counter', 'xylem.liveness_losses', 'Peers given up for silence.'),
   // Registry.
   sessions: metric('gauge', 'xylem.registry.sessions', 'Root proxies with a session at this replica.'),
@@ -167,6 +173,12 @@ export const METRIC = {
     'gauge',
     'process.event_loop_busy_ratio',
     'Share of time the event loop was busy since the last scrape.',
+  ),
+  loopDelaySeconds: metric(
+    'gauge',
+    'process.event_loop_delay_seconds',
+    'How late the event loop came to a timer since the last scrape.',
+    ['quantile'],
   ),
 } as const;
 
@@ -219,6 +231,7 @@ export const EVENT = {
   claimHeld: 'claim.held',
   claimReleased: 'claim.released',
   claimLost: 'claim.lost',
+  claimUnserved: 'claim.unserved',
   standbyKept: 'standby.kept',
   standbyPromoted: 'standby.promoted',
   drainStarted: 'drain.started',

@@ -1,7 +1,7 @@
 import { setGlobalErrorHandler } from '@opentelemetry/core';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import type { DestinationStream } from 'pino';
-import { performance } from 'node:perf_hooks';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { createLog } from './log.ts';
 import type { Log, LogLevel } from './log.ts';
 import { createMetrics } from './metrics.ts';
@@ -36,6 +36,9 @@ const SHUTDOWN_MS = 2_000;
 /** A collector that is away is said once in this time, not once per batch. */
 const EXPORT_REPORT_INTERVAL_MS = 60_000;
 const MICROSECONDS_PER_SECOND = 1_000_000;
+const NANOSECONDS_PER_SECOND = 1_000_000_000;
+/** A timer this often: finer would wake idle agents on batteries without need. */
+const LOOP_RESOLUTION_MS = 50;
 
 /** Logs, spans and metrics of one process. Call once. */
 export function startTelemetry(options: TelemetryOptions): Telemetry {
@@ -91,5 +94,18 @@ function observeProcess(metrics: Metrics): void {
     const { utilization } = performance.eventLoopUtilization(now, last);
     last = now;
     return utilization;
+  });
+  const delay = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  delay.enable();
+  metrics.observe(METRIC.loopDelaySeconds, () => {
+    // What is recorded is the time between two timers, of which the resolution is no delay.
+    const late = (nanoseconds: number): number =>
+      Math.max(0, nanoseconds / NANOSECONDS_PER_SECOND - LOOP_RESOLUTION_MS / 1_000);
+    const samples = [
+      { labels: { quantile: '0.99' }, value: late(delay.percentile(99)) },
+      { labels: { quantile: '1' }, value: late(delay.max) },
+    ];
+    delay.reset();
+    return samples;
   });
 }
