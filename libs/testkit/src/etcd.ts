@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts, guardChild, programPath, waitForExit } from './process.ts';
+import { freePorts, guardChild, programPath, waitForExit, waitStopped } from './process.ts';
 
 /** Settings of one etcd process. Times in milliseconds. */
 export interface EtcdOptions {
@@ -29,7 +29,7 @@ export interface EtcdProcess {
   readonly port: number;
   /** SIGKILL; resolves when the process is gone. Idempotent. */
   kill(): Promise<void>;
-  /** SIGSTOP: connections stay open and nothing answers. */
+  /** SIGSTOP: connections stay open and nothing answers from here on. */
   stop(): void;
   /** SIGCONT. */
   resume(): void;
@@ -137,7 +137,10 @@ class Member implements EtcdProcess {
   }
 
   stop(): void {
+    const pid = this.#child?.pid;
+    if (pid === undefined) return;
     this.#child?.kill('SIGSTOP');
+    waitStopped(pid);
   }
 
   resume(): void {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { Socket, createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 
@@ -85,4 +85,32 @@ export async function waitForExit(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.ref();
   await new Promise<void>((resolve) => child.once('exit', () => resolve()));
+}
+
+const STOP_DEADLINE_MS = 5_000;
+
+/**
+ * Returns once no thread of a process runs that was sent SIGSTOP: the signal takes effect in each when it is next scheduled, and
+ * until then it may answer. Blocks, for that long; does nothing where there is no /proc.
+ */
+export function waitStopped(pid: number): void {
+  const deadline = performance.now() + STOP_DEADLINE_MS;
+  while (performance.now() < deadline) if (!threadStates(pid).some((state) => state !== 'T')) return;
+  throw new Error(`process ${pid} still ran ${STOP_DEADLINE_MS} ms after SIGSTOP`);
+}
+
+/** `R`, `S`, `T`, ... of each thread, proc(5). */
+function threadStates(pid: number): readonly string[] {
+  const folder = `/proc/${pid}/task`;
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).map((thread) => stateOf(join(folder, thread, 'stat')));
+}
+
+/** A thread that has ended meanwhile answers as little as a stopped one. */
+function stateOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').split(') ').at(-1)?.slice(0, 1) ?? 'T';
+  } catch {
+    return 'T';
+  }
 }
