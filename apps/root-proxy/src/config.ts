@@ -36,6 +36,9 @@ function plane(options: { readonly listen: string; readonly example: string; rea
 const PER_USER = { dialsPerSecond: 100, dialBurst: 1_000, connections: 2_000 } as const;
 const PER_LEAF = { dialsPerSecond: 500, dialBurst: 2_000, connections: 10_000 } as const;
 
+/** Less than a frame a second would make a connection wait for minutes behind others of the same user. */
+const MIN_BYTES_PER_SECOND = 65_536;
+
 function share(defaults: {
   readonly dialsPerSecond: number;
   readonly dialBurst: number;
@@ -47,6 +50,13 @@ function share(defaults: {
       dialsPerSecond: count(100_000).default(defaults.dialsPerSecond).describe('dials, over time'),
       dialBurst: count(100_000).default(defaults.dialBurst).describe('dials at once, after a rest'),
       connections: count(20_000).default(defaults.connections).describe('open connections and dials under way'),
+      bytesPerSecond: z
+        .number()
+        .int()
+        .min(MIN_BYTES_PER_SECOND)
+        .max(Number.MAX_SAFE_INTEGER)
+        .optional()
+        .describe('bytes carried, both directions together (default: as many as go)'),
     })
     .prefault({});
 }

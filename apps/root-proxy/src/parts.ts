@@ -11,6 +11,7 @@ import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import { SOFTWARE } from './config.ts';
 import type { ProxyConfig } from './config.ts';
 import { Dials } from './dials/dials.ts';
+import { Pacer } from './dials/pacer.ts';
 import { DialQuotas } from './dials/quotas.ts';
 import type { DialPorts } from './dials/types.ts';
 import { FrontDoor } from './front-door/door.ts';
@@ -50,6 +51,7 @@ export interface Parts {
   readonly link: Link;
   readonly plane: TunnelPlane;
   readonly dials: Dials;
+  readonly pacer: Pacer;
   readonly security: Security;
   readonly peers: Peers;
   readonly relays: Relays;
@@ -119,7 +121,8 @@ export function assemble(
   const peers: Peers = makePeers(context, revoked);
   const { domain } = config;
   const security = new Security({ domain, tls, telemetry, revoked, link: () => link, dials: () => dials });
-  const dials: Dials = makeDials(context, { peers, security, plane: () => plane });
+  const pacer = new Pacer(config.limits);
+  const dials: Dials = makeDials(context, { peers, security, pacer, plane: () => plane });
   const plane: TunnelPlane = makePlane(context, { dials, security, link: () => link });
   // As /readyz: from the first registration on, whatever happens to the registries later.
   const registered = (): void => {
@@ -144,7 +147,7 @@ export function assemble(
   const servers = makeServers(context, services, revoked);
   const listener = makeListener(context, { server: servers.tunnel, connections, relays, handshakes, enrolments, link });
   const frontDoor = makeFrontDoor(context, dials, security, revoked);
-  return { link, plane, dials, security, peers, relays, enrolments, connections, listener, frontDoor, servers };
+  return { link, plane, dials, pacer, security, peers, relays, enrolments, connections, listener, frontDoor, servers };
 }
 
 function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): Peers {
@@ -157,9 +160,14 @@ function makePeers({ proxy, config, tls, journal }: Context, revoked: Revoked): 
 
 function makeDials(
   { proxy, config, tuning, telemetry, audit, journal }: Context,
-  parts: { readonly peers: Peers; readonly security: Security; readonly plane: () => TunnelPlane },
+  parts: {
+    readonly peers: Peers;
+    readonly security: Security;
+    readonly pacer: Pacer;
+    readonly plane: () => TunnelPlane;
+  },
 ): Dials {
-  const { peers, security, plane } = parts;
+  const { peers, security, pacer, plane } = parts;
   const ports: DialPorts = {
     denial: (dial) => security.gate.denial(dial),
     authorise: async (tunnel, dial) => {
@@ -176,7 +184,7 @@ function makeDials(
       ? `root proxy ${proxy} cannot write its audit file; try another one`
       : undefined;
   const router = { ...DEFAULT_ROUTER_CONFIG, ...tuning.router };
-  const bounds = { router, quotas: new DialQuotas(config.limits), closed };
+  const bounds = { router, quotas: new DialQuotas(config.limits), pacer, closed };
   return new Dials(proxy, bounds, ports, telemetry.tracing, journal);
 }
 

@@ -19,6 +19,7 @@ import { assert, unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
 import type { AskedDial } from '../security/policy-gate.ts';
+import type { Pacer } from './pacer.ts';
 import type { DialQuotas, QuotaAdmission } from './quotas.ts';
 import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
 
@@ -62,6 +63,7 @@ interface Waiting {
 export interface DialBounds {
   readonly router: RouterConfig;
   readonly quotas: DialQuotas;
+  readonly pacer: Pacer;
   /** Why no dial at all can be taken now; undefined when they can. */
   readonly closed: () => string | undefined;
 }
@@ -401,7 +403,8 @@ export class Dials {
     const { user, leaf, node } = order;
     const open: Open = { dial: { user, leaf, node, port }, ending: undefined, cut: this.#aborted };
     this.#open.set(id, open);
-    return { id, frames, join: (ending) => void this.#join(id, order, open, ending).finally(leave) };
+    const lane = this.#bounds.pacer.lane(order);
+    return { id, frames, lane, join: (ending) => void this.#join(id, order, open, ending).finally(leave) };
   }
 
   async #join(id: string, order: DialOrder, open: Open, ending: Ending): Promise<void> {

@@ -30,10 +30,10 @@ export class DialQuotas {
     this.#leaves = new Share(limits.perLeaf);
   }
 
-  enter({ user, source, leaf, hops }: DialOrder, now: number): QuotaAdmission {
-    const who = user === '' ? `address ${hostOf(source)}` : `user ${user}`;
+  enter(order: DialOrder, now: number): QuotaAdmission {
+    const { leaf, hops } = order;
     const places: Place[] = [{ share: this.#leaves, key: `leaf cluster ${leaf}` }];
-    if (hops === 0) places.unshift({ share: this.#users, key: who });
+    if (hops === 0) places.unshift({ share: this.#users, key: dialler(order) });
     const entered: Place[] = [];
     for (const place of places) {
       const refusal = place.share.enter(place.key, now);
@@ -82,6 +82,11 @@ class Share {
   leave(key: string): void {
     this.#count.leave(key);
   }
+}
+
+/** Whom a dial counts for: its user, or the address of who has no name. */
+export function dialler({ user, source }: Pick<DialOrder, 'user' | 'source'>): string {
+  return user === '' ? `address ${hostOf(source)}` : `user ${user}`;
 }
 
 /** Without the port. */

@@ -1,4 +1,4 @@
-import type { FramePort } from '@xylem/carrier';
+import type { FramePort, OpenLane } from '@xylem/carrier';
 import type { DialOutcome, DialWay, ResetReason } from '@xylem/tunnel';
 import type { carry } from '@xylem/wire';
 import type { Authorisation, ChosenDial } from '../security/dial-authority.ts';
@@ -41,6 +41,8 @@ export interface OpenConnection {
   readonly id: string;
   /** Towards the node, its outcome read. */
   readonly frames: FramePort;
+  /** For both its directions. */
+  readonly lane: OpenLane;
   /** Says what carries the connection from now on, so that a drain can end it. */
   join(carried: Ending): void;
 }

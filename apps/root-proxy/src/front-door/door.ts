@@ -139,6 +139,7 @@ export class FrontDoor {
       frames: connection.frames,
       role: 'requester',
       outcome: 'connected',
+      pace: { socket: connection.lane, frames: connection.lane },
       onConnected: () => void socket.write(renderConnected(via)),
       reset: () => {
         rawSocket.resetAndDestroy();

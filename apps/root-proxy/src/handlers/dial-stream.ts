@@ -63,7 +63,8 @@ export async function serveDialStream(
 function answerDial(frames: FramePort, answer: DialAnswer): void {
   if (answer.outcome !== 'connected') return refuse(frames, answer.outcome, answer.detail, answer.via);
   sendOutcome(frames, 'connected', '', answer.via);
-  answer.connection.join(splice({ requester: frames, answerer: answer.connection.frames }));
+  const { frames: answerer, lane, join } = answer.connection;
+  join(splice({ requester: frames, answerer, pace: { requester: lane, answerer: lane } }));
 }
 
 function checkTarget(target: carry.Target | undefined): string | undefined {
