@@ -1,6 +1,7 @@
 import { METRIC } from '@xylem/telemetry';
 import type { Metrics } from '@xylem/telemetry';
 import type { Dials } from './dials/dials.ts';
+import type { Pacer } from './dials/pacer.ts';
 import type { Link } from './registry/link.ts';
 import type { TunnelConnections } from './relay/connections.ts';
 import type { Relays } from './relay/relays.ts';
@@ -9,6 +10,7 @@ import type { TunnelPlane } from './tunnels/plane.ts';
 export interface GaugePorts {
   readonly plane: TunnelPlane;
   readonly dials: Dials;
+  readonly pacer: Pacer;
   readonly link: Link;
   readonly relays: Relays;
   readonly connections: TunnelConnections;
@@ -17,7 +19,7 @@ export interface GaugePorts {
 const TUNNEL_STATES = ['claimed', 'provisional', 'standby', 'undecided', 'draining'] as const;
 
 /** Metrics that are read where the state is, at each scrape. */
-export function observeState(metrics: Metrics, { plane, dials, link, relays, connections }: GaugePorts): void {
+export function observeState(metrics: Metrics, { plane, dials, pacer, link, relays, connections }: GaugePorts): void {
   const count = (states: readonly string[]) => {
     const { tunnels } = plane.status();
     return states.map((state) => ({
@@ -38,6 +40,11 @@ export function observeState(metrics: Metrics, { plane, dials, link, relays, con
       { labels: { direction: 'up' }, value: upBytes },
       { labels: { direction: 'down' }, value: downBytes },
     ];
+  });
+  metrics.observe(METRIC.heldBackSeconds, () => {
+    const { userWaitedMs, groupWaitedMs, turnWaitedMs } = pacer.status();
+    const waited = { user: userWaitedMs, leaf: groupWaitedMs, turn: turnWaitedMs };
+    return Object.entries(waited).map(([by, ms]) => ({ labels: { by }, value: ms / 1_000 }));
   });
   metrics.observe(METRIC.pendingDials, () => dials.status().pendingDials);
   metrics.observe(METRIC.registryConnected, () => (link.status().state === 'connected' ? 1 : 0));

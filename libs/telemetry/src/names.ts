@@ -120,6 +120,12 @@ export const METRIC = {
   carriedBytes: metric('counter', 'xylem.carried_bytes', 'Payload bytes by direction, seen from the user.', [
     'direction',
   ]),
+  heldBackSeconds: metric(
+    'counter',
+    'xylem.held_back_seconds',
+    'Time that connections were not read, all of them together, by what held them back.',
+    ['by'],
+  ),
   peerForwards: metric('counter', 'xylem.peer.forwards', 'Dials handed to a peer by outcome.', ['outcome']),
   frontDoorAnswers: metric('counter', 'xylem.front_door.answers', 'HTTP answers of the front door by status.', [
     'status',

@@ -70,6 +70,6 @@ export class Pacer {
     const due = this.#quotas.nextTimeout(at);
     if (due === undefined || this.#turn !== undefined) return;
     if (due <= at) this.#turn = setImmediate(() => this.#begin());
-    else this.#timer = setTimeout(() => this.#begin(), Math.ceil(due - at));
+    else this.#timer = setTimeout(() => this.#begin(), Math.ceil(due - at)).unref();
   }
 }
