@@ -114,6 +114,18 @@ export class Journal implements PlaneObserver, DialObserver {
     this.#metrics.histogram(METRIC.pingSeconds).record(roundTripMs / 1_000);
   }
 
+  probed(roundTripMs: number): void {
+    this.#metrics.histogram(METRIC.probeSeconds).record(roundTripMs / 1_000);
+  }
+
+  unserved(tunnel: Tunnel, detail: string): void {
+    this.#telemetry.log.warn(EVENT.claimUnserved, { ...nameOf(tunnel), detail });
+    this.#metrics.counter(METRIC.claimsUnserved).add();
+    const { leaf, agent } = tunnel.hello;
+    const actor = `leaf/${leaf}/agent/${agent}`;
+    this.#audit.record({ kind: 'claim.revoked', actor, subject: leaf, outcome: 'done', details: { detail } });
+  }
+
   rejected(tunnel: Tunnel, detail: string): void {
     this.#telemetry.log.warn(EVENT.requestRejected, { ...nameOf(tunnel), detail });
   }

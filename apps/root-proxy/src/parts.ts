@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AuditLog } from '@xylem/audit';
-import { defaultRelayConfig, RelayPolicy } from '@xylem/discovery';
-import type { InstanceNonce, LivenessConfig, ProxyId, Random, RootConfig } from '@xylem/discovery';
+import { DEFAULT_SERVING_CONFIG, defaultRelayConfig, RelayPolicy } from '@xylem/discovery';
+import type { InstanceNonce, LivenessConfig, ProxyId, Random, RootConfig, ServingConfig } from '@xylem/discovery';
 import { createServer } from '@xylem/grpc';
 import type { GrpcServer, LifetimeOptions, ServerFault, StreamPeer, TlsSource } from '@xylem/grpc';
 import type { Telemetry } from '@xylem/telemetry';
@@ -39,6 +39,7 @@ export interface Tuning {
   readonly random?: Random;
   readonly root?: Partial<Omit<RootConfig, 'proxy'>>;
   readonly liveness?: LivenessConfig;
+  readonly serving?: ServingConfig;
   readonly router?: Partial<RouterConfig>;
   /** Accept to attach. Default 15_000: TLS handshake, HTTP/2 settings and hello have 5 to 10 s each of their own. */
   readonly attachTimeoutMs?: number;
@@ -177,6 +178,7 @@ function makeDials(
     },
     sendDial: (dial) => plane().sendDial(dial),
     sendCancel: (tunnel, connection) => plane().sendCancel(tunnel, connection),
+    unanswered: (tunnel) => plane().doubt(tunnel),
     openForward: async (peer, withinMs) => peers.get(peer)?.openForward(withinMs),
   };
   const closed = (): string | undefined =>
@@ -194,7 +196,8 @@ function makePlane(
 ): TunnelPlane {
   const { dials, security, link } = parts;
   const root = { claimsPerProxy: config.claimsPerProxy, ...tuning.root };
-  const options = { proxy, software: SOFTWARE, root, liveness: tuning.liveness ?? LIVENESS, random };
+  const { liveness = LIVENESS, serving = DEFAULT_SERVING_CONFIG } = tuning;
+  const options = { proxy, software: SOFTWARE, root, liveness, serving, random };
   const plane: TunnelPlane = new TunnelPlane(options, {
     dials,
     order: (order) => {

@@ -18,6 +18,8 @@ export type AuditKind =
   | 'authority.rotated'
   | 'claim.granted'
   | 'claim.released'
+  /** An agent held a claim and did not serve it. */
+  | 'claim.revoked'
   | 'dial.allowed'
   | 'dial.denied'
   | 'dial.closed'

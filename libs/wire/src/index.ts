@@ -13,6 +13,7 @@ export * as tunnel from './gen/xylem/tunnel/v1/tunnel.ts';
 export { descriptors } from './gen/descriptors.ts';
 export { decodeFrame, encodeDataFrame, encodeFrame, FrameDecodeError, frameKind, peekFrame } from './frame-codec.ts';
 export type { FrameKind, FramePeek } from './frame-codec.ts';
+export { MAX_PROBE_BYTES, PROBE_NODE } from './probe.ts';
 export {
   AccessService,
   AdminService,

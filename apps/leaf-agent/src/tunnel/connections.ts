@@ -4,7 +4,7 @@ import type { Admission, DialFence } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import type { DialOutcome, ResetReason } from '@xylem/tunnel';
-import { RawFrameMethods } from '@xylem/wire';
+import { PROBE_NODE, RawFrameMethods } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
 import type { Socket } from 'node:net';
 import { connectNode } from '../nodes/connect.ts';
@@ -13,6 +13,7 @@ import type { NodeList } from '../nodes/list.ts';
 import type { Resolver } from '../nodes/resolve.ts';
 import type { DialRecord, DialTelemetry } from '../telemetry/dials.ts';
 import type { DialAdmission } from '../trust/dial-admission.ts';
+import { answerProbe } from './probe.ts';
 
 /** What every tunnel of an agent shares for carrying connections. */
 export interface CarryingPorts {
@@ -38,6 +39,8 @@ type Refusal = {
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_TIMEOUT_MS = 60_000;
 const CONNECTION_ID_LIMIT = 128;
+/** Probes answered at once; a root proxy sends one at a time. */
+const MAX_PROBES = 4;
 
 /** The dials and carried connections of one tunnel. */
 export class TunnelConnections {
@@ -48,6 +51,7 @@ export class TunnelConnections {
   /** Dials without an outcome yet, by connection. */
   readonly #dialling = new Map<string, AbortController>();
   readonly #open = new Map<string, Carried>();
+  #probes = 0;
   #idle: (() => void)[] = [];
   #aborted = false;
 
@@ -66,6 +70,7 @@ export class TunnelConnections {
   dial(request: tunnel.DialRequest): void {
     const { connection } = request;
     if (connection === '' || connection.length > CONNECTION_ID_LIMIT || this.#aborted) return;
+    if (request.target?.node === PROBE_NODE) return this.#answerProbe(connection);
     if (this.#dialling.has(connection) || this.#open.has(connection)) {
       return this.#ports.telemetry.replayed(request, this.#proxy);
     }
@@ -91,6 +96,17 @@ export class TunnelConnections {
   drained(): Promise<void> {
     if (this.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Whether dials reach this agent and their streams the root proxy: nothing is dialled for it, so it takes no grant. */
+  #answerProbe(connection: string): void {
+    if (this.#probes >= MAX_PROBES) return;
+    const frames = this.#openFrames(connection);
+    if (frames === undefined) return;
+    this.#probes += 1;
+    void answerProbe(frames, this.#ports.agent).finally(() => {
+      this.#probes -= 1;
+    });
   }
 
   #check({ target, incarnation, token }: tunnel.DialRequest): Refusal | undefined {

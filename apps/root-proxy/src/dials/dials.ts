@@ -387,6 +387,7 @@ export class Dials {
     waiting.span?.end();
     const { connection, outcome, detail, way } = effect;
     this.#observer.dialAnswered(waiting.order, connection, outcome, detail, way, now() - waiting.startedAt);
+    if (outcome === 'timed-out' && way.kind === 'tunnel') this.#ports.unanswered(way.tunnel);
     const via = [this.#self, ...restOfWay(way, waiting)];
     if (outcome === 'connected') waiting.answer({ outcome, via, connection: this.#opened(connection, way, waiting) });
     else {

@@ -73,6 +73,8 @@ export interface DialPorts {
   /** Sends DialRequest on the tunnel's control stream; without effect when the tunnel has gone. */
   sendDial(dial: TunnelDial): void;
   sendCancel(tunnel: string, connection: string): void;
+  /** A dial on this tunnel timed out: the node did not answer, or the agent. */
+  unanswered(tunnel: string): void;
   /** Opens PeerService.Forward; undefined when that proxy cannot be reached within the time. Never rejects. */
   openForward(proxy: string, withinMs: number): Promise<FramePort | undefined>;
 }

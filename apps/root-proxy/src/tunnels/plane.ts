@@ -11,12 +11,14 @@ import type {
   RootEffect,
   RootEvent,
   RootStatus,
+  ServingConfig,
   Snapshot,
+  TunnelId,
 } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
 import type { StreamPeer } from '@xylem/grpc';
 import type { Identity } from '@xylem/identity';
-import { carry } from '@xylem/wire';
+import { carry, PROBE_NODE } from '@xylem/wire';
 import type { tunnel as wire } from '@xylem/wire';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { unreachable } from '../assert.ts';
@@ -31,6 +33,7 @@ import { AttachQuotas } from './attach-quotas.ts';
 import { gossipToWire } from './gossip.ts';
 import { checkHello } from './hello.ts';
 import { LeavingRelays } from './leaving-relays.ts';
+import { Probes } from './probes.ts';
 import type { AcceptedHello } from './hello.ts';
 import { Tunnel } from './tunnel.ts';
 import type { AgentMessage, ControlStream, TunnelEnd } from './tunnel.ts';
@@ -40,6 +43,7 @@ export interface PlaneOptions {
   readonly software: string;
   readonly root: Partial<Omit<RootConfig, 'proxy'>>;
   readonly liveness: LivenessConfig;
+  readonly serving: ServingConfig;
   readonly random: Random;
 }
 
@@ -66,6 +70,9 @@ export interface PlaneObserver {
   recorded(tunnel: Tunnel, slot: number, token: bigint): void;
   gossipSent(tunnel: Tunnel, kind: 'snapshot' | 'delta'): void;
   pinged(roundTripMs: number): void;
+  probed(roundTripMs: number): void;
+  /** The agent holds a claim and does not serve it; its tunnel is closed next. */
+  unserved(tunnel: Tunnel, detail: string): void;
   rejected(tunnel: Tunnel, detail: string): void;
   tunnelClosed(tunnel: Tunnel, end: TunnelEnd): void;
 }
@@ -81,6 +88,7 @@ const REASON_OF_CLOSE: Readonly<Record<RootCloseReason, carry.Reason>> = {
   'standby-unwanted': Reason.REASON_CLAIM_HELD,
   'stale-incarnation': Reason.REASON_STALE_INCARNATION,
   'claim-lost': Reason.REASON_CLAIM_HELD,
+  unserved: Reason.REASON_TIMEOUT,
   overloaded: Reason.REASON_OVERLOADED,
 };
 
@@ -102,6 +110,7 @@ export class TunnelPlane {
   /** By the far end of their TLS connection, which is one object for all its streams, for Carry. */
   readonly #byPeer = new Map<StreamPeer, Tunnel>();
   readonly #leavingRelays: LeavingRelays;
+  readonly #probes: Probes;
   #trustGeneration = 0n;
   readonly #drained = Promise.withResolvers<void>();
 
@@ -113,6 +122,11 @@ export class TunnelPlane {
     this.#leavingRelays = new LeavingRelays(ports.dials, () => this.#tunnels.values());
   }
 
+    this.#probes = new Probes(options.serving, options.random, {
+      send: (tunnel, connection, timeoutMs) => this.#sendProbe(tunnel, connection, timeoutMs),
+      answered: (roundTripMs) => ports.observer.probed(roundTripMs),
+      unserved: (tunnel, detail) => this.#unserved(tunnel, detail),
+    });
   status(): RootStatus {
     return this.#core.status();
   }
@@ -193,6 +207,7 @@ export class TunnelPlane {
       user,
       timeoutMs,
       incarnation,
+    this.#probes.stop();
       token,
       traceparent,
       grant,
@@ -217,6 +232,28 @@ export class TunnelPlane {
       setTimeout(() => connection.close(), LAST_MESSAGES_MS).unref();
     }
   }
+  /** A user's dial on this tunnel got no answer in its time: does its agent serve at all? */
+  doubt(tunnel: string): void {
+    const known = this.#tunnels.get(tunnel);
+    if (known !== undefined) this.#probes.doubt(known.id);
+  }
+
+  #sendProbe(id: TunnelId, connection: string, timeoutMs: number): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel === undefined) return;
+    const { incarnation } = this.#core.status();
+    const target = { leaf: tunnel.hello.leaf, node: PROBE_NODE, port: 0 };
+    const value = { connection, target, user: '', timeoutMs, incarnation, token: 0n, traceparent: '', grant: '' };
+    tunnel.send({ $case: 'dialRequest', value });
+  }
+
+  #unserved(id: TunnelId, detail: string): void {
+    const tunnel = this.#tunnels.get(id);
+    if (tunnel === undefined) return;
+    this.#ports.observer.unserved(tunnel, detail);
+    this.#driver.feed({ type: 'claimUnserved', tunnel: id, detail });
+  }
+
 
   async #serve(
     stream: ControlStream,
@@ -261,6 +298,7 @@ export class TunnelPlane {
   }
 
   /** Why a well-formed hello is not welcome now. */
+    if (this.#probes.take(tunnel.id, connection, frames)) return;
   #unwelcome(hello: AcceptedHello): [carry.Reason, string, number] | undefined {
     const { proxy } = this.#options;
     if (this.#core.status().draining)
@@ -282,6 +320,9 @@ export class TunnelPlane {
     retryAfterMs: number,
   ): void {
     this.#ports.observer.tunnelRefused(connection.source, `${identity.leaf}/${identity.agent}`, nameOf(reason), detail);
+    const { heldMs } = this.#core.serving(hello.leaf, hello.agent, now());
+    if (heldMs > 0)
+      return [Reason.REASON_TIMEOUT, `this agent held a claim of ${proxy} and did not serve it`, Math.ceil(heldMs)];
     stream.send({ kind: { $case: 'refused', value: { reason, detail, retryAfterMs } } });
   }
 
@@ -322,7 +363,9 @@ export class TunnelPlane {
   #stopDialling(replaced: string | undefined): void {
     if (replaced === undefined || !this.#tunnels.has(replaced)) return;
     const found = this.#core.status().tunnels.find(({ tunnel }) => tunnel === replaced);
-    if (found?.state === 'draining') this.#ports.dials.tunnelDraining(replaced);
+    if (found?.state !== 'draining') return;
+    this.#ports.dials.tunnelDraining(replaced);
+    this.#probes.ended(found.tunnel);
   }
 
   readonly #listener = {
@@ -348,6 +391,7 @@ export class TunnelPlane {
       this.#ports.observer.tunnelClosed(tunnel, end);
       this.#driver.feed({ type: 'tunnelClosed', tunnel: tunnel.id });
     },
+      this.#probes.ended(tunnel.id);
   };
 
   #perform(effect: RootEffect): void {
@@ -355,6 +399,7 @@ export class TunnelPlane {
       case 'recordClaim':
       case 'releaseClaim':
         return this.#ports.order(effect);
+      this.#probes.ended(tunnel.id);
       case 'deregister':
         return this.#ports.deregister();
       case 'drained':
@@ -387,6 +432,7 @@ export class TunnelPlane {
         tunnel.send({ $case: 'discoveryRequest', value: gossipToWire(effect.message) });
         return observer.gossipSent(tunnel, effect.message.kind);
       case 'challengeTunnel':
+        this.#probes.claimed(tunnel.id, this.#core.serving(tunnel.hello.leaf, tunnel.hello.agent, now()).suspect);
         return tunnel.challenge();
       case 'closeTunnel':
         return tunnel.goodbye(REASON_OF_CLOSE[effect.reason], effect.reason, effect.detail);
@@ -404,3 +450,4 @@ function nameOf(reason: carry.Reason): string {
   const name = Object.entries(Reason).find(([, code]) => code === reason)?.[0] ?? 'REASON_UNKNOWN';
   return name.slice('REASON_'.length).toLowerCase().replaceAll('_', '-');
 }
+        this.#probes.ended(tunnel.id);
