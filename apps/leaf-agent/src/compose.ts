@@ -19,6 +19,7 @@ import { NodeList } from './nodes/list.ts';
 import { DialTelemetry } from './telemetry/dials.ts';
 import { DialAdmission } from './trust/dial-admission.ts';
 import { GossipAdmission } from './trust/gossip-admission.ts';
+import { RevokedProxies } from './trust/revoked-proxies.ts';
 import { SeenConnections } from './trust/seen-connections.ts';
 import { SOFTWARE_VERSION } from './version.ts';
 
@@ -111,6 +112,7 @@ function makeAgent(
       audit,
       instance,
       gossip: new GossipAdmission(verifier),
+      revoked: new RevokedProxies({ domain: config.domain, verifier }),
       random: overrides.random ?? { next: () => Math.random() },
       lifetime: overrides.lifetime ?? {},
       trustChanged: (generation) => tls.trustChanged(generation),

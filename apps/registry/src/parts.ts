@@ -32,6 +32,7 @@ import { loginRoutes } from './login/routes.ts';
 import { openLogins } from './login/open.ts';
 import { SecurityHub } from './security/hub.ts';
 import type { PolicyPart } from './security/hub.ts';
+import { RevokedProxiesNotice } from './security/revoked-proxies.ts';
 import { Revoked } from './security/revoked.ts';
 import type { StoreAccess } from './store-access.ts';
 
@@ -83,6 +84,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
   const epoch = (): bigint => replica.status().stamp?.epoch ?? 0n;
   const hub = new SecurityHub({ mirror: records.mirror, epoch, policy: () => policyPart(access) });
   access.inForce.onChange(() => hub.refresh());
+  const notice = openNotice(opened, { mirror: records.mirror, epoch, signer, tls });
   const guard = new Guard({
     domain,
     audit,
@@ -94,7 +96,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
   const server = createServer({
     tls,
     services: [
-      sessionHandler({ replica, guard, hub, enrolPort: () => plane?.enrolPort ?? 0 }),
+      sessionHandler({ replica, guard, hub, notice, enrolPort: () => plane?.enrolPort ?? 0 }),
       ...grantMethods(openGrants(opened, { tls, signer, revoked, access, mirror: records.mirror }), guard),
       ...adminMethods({ domain, guard, access, store: records, audit, plane, longestTtlMs }),
     ],
@@ -163,6 +165,23 @@ function openGrants(
     offlineMs: settings.grants.offlineMs,
     onProblem: (detail) => telemetry.log.error(EVENT.statementFailed, { detail }),
   });
+}
+
+function openNotice(
+  { telemetry, closers }: Opened,
+  parts: {
+    readonly mirror: Mirror;
+    readonly epoch: () => bigint;
+    readonly signer: StatementSigner;
+    readonly tls: TlsSource;
+  },
+): RevokedProxiesNotice {
+  const { mirror, epoch, signer, tls } = parts;
+  const onProblem = (detail: string): void => telemetry.log.error(EVENT.statementFailed, { detail });
+  const notice = new RevokedProxiesNotice({ mirror, epoch, signer, onProblem });
+  closers.unshift(tls.onChange(() => notice.renewed()));
+  closers.unshift(() => notice.close());
+  return notice;
 }
 
 function openReplica(

@@ -69,6 +69,7 @@ export {
   CLOCK_TOLERANCE_MS,
   MAX_ACCESS_LIFETIME_MS,
   MAX_GRANT_LIFETIME_MS,
+  MAX_REVOKED_PROXIES,
   MAX_STANDING_LIFETIME_MS,
   MAX_STATEMENT_CHARACTERS,
 } from './statements/types.ts';
@@ -77,6 +78,7 @@ export type {
   DialGrant,
   MembershipStatement,
   RefusedStatement,
+  RevokedProxiesStatement,
   StandingGrant,
   VerifiedStatement,
 } from './statements/types.ts';

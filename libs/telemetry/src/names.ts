@@ -245,6 +245,7 @@ export const EVENT = {
   peerSilent: 'peer.silent',
   peerConnected: 'peer.connected',
   peerLost: 'peer.lost',
+  proxyRevoked: 'proxy.revoked',
   // Connections.
   connectionOpened: 'connection.opened',
   connectionRefused: 'connection.refused',

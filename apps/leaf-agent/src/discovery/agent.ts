@@ -24,6 +24,7 @@ import { attach } from '../tunnel/attach.ts';
 import type { AttachResult } from '../tunnel/attach.ts';
 import type { CarryingPorts } from '../tunnel/connections.ts';
 import type { GossipAdmission } from '../trust/gossip-admission.ts';
+import type { RevokedProxies } from '../trust/revoked-proxies.ts';
 import { Suspicion } from '../trust/suspicion.ts';
 import { PROTOCOL_VERSIONS, SOFTWARE_VERSION } from '../version.ts';
 import { PoolReporter, poolReport } from './pool-report.ts';
@@ -40,6 +41,7 @@ export interface AgentPorts {
   readonly trustChanged: (generation: number) => void;
   readonly carrying: CarryingPorts;
   readonly gossip: GossipAdmission;
+  readonly revoked: RevokedProxies;
   /** Nonce of this process. */
   readonly instance: string;
 }
@@ -157,6 +159,7 @@ export class DiscoveryAgent {
       tls: this.#ports.tls,
       lifetime: this.#ports.lifetime,
       hello: this.#hello(id, target, replaces, span.traceparent),
+      refusal: (peer) => this.#ports.revoked.refusal(peer),
       timeoutMs: Math.max(1, deadline - started),
       signal: giveUp.signal,
     });
@@ -181,11 +184,13 @@ export class DiscoveryAgent {
     const { attached } = result;
     const { proxy, incarnation, via } = attached;
     if (!isTunnelId(id)) throw new Error(`assertion failed: ${id} names no tunnel`);
-    const tunnel = new AgentTunnel(id, attached, this.#ports.carrying, this.#ports.random, {
+    const doubt = new Suspicion();
+    const tunnel: AgentTunnel = new AgentTunnel(id, attached, this.#ports.carrying, this.#ports.random, {
       message: (message) => this.#message(tunnel, message),
       silent: (silentMs) => this.#silent(tunnel, silentMs),
       pinged: (roundTripMs) => this.#ports.telemetry.metrics.histogram(METRIC.pingSeconds).record(roundTripMs / 1_000),
       renewalDue: (generation) => this.#ports.trustChanged(generation),
+      revokedProxies: (statement) => this.#revoked(tunnel, doubt, statement),
       rejected: (detail) => this.#ports.telemetry.log.warn(EVENT.requestRejected, { proxy, detail }),
       ended: (end) => this.#ended(tunnel, end),
     });
@@ -196,6 +201,8 @@ export class DiscoveryAgent {
     tunnel.start();
     tunnel.report(poolReport(this.#discovery.status()));
     this.#handle(event);
+    // It may have been revoked since the handshake.
+    this.#dropIfRevoked(tunnel);
   }
 
   #hello(tunnelId: string, target: ProxyId | undefined, replaces: TunnelId | undefined, traceparent: string) {
@@ -252,6 +259,27 @@ export class DiscoveryAgent {
   #refuseGossip(tunnel: AgentTunnel, suspicion: Suspicion, detail: string): void {
     suspicion.refused(performance.now());
     this.#journal.gossipRefused(tunnel.id, detail);
+  }
+
+  /** Any root proxy may pass this on, and none needs to be believed. @param doubt Bounds what one that lies costs. */
+  async #revoked(tunnel: AgentTunnel, doubt: Suspicion, statement: string): Promise<void> {
+    if (doubt.ignores(performance.now())) return;
+    const news = await this.#ports.revoked.told(statement);
+    if (news.kind === 'refused') {
+      doubt.refused(performance.now());
+      this.#ports.telemetry.log.warn(EVENT.requestRejected, { proxy: tunnel.attached.proxy, detail: news.detail });
+      return;
+    }
+    doubt.believed();
+    if (news.proxies.length > 0) for (const open of [...this.#tunnels.values()]) this.#dropIfRevoked(open);
+  }
+
+  #dropIfRevoked(tunnel: AgentTunnel): void {
+    const detail = this.#ports.revoked.refusal(tunnel.attached.channel.peer);
+    if (detail === undefined) return;
+    const { leaf, agent } = this.#config;
+    this.#journal.revoked(tunnel.id, `leaf/${leaf}/agent/${agent}`, detail);
+    tunnel.disown('revoked', detail);
   }
 
   /** The event that a message stands for, or what is wrong with the message. */

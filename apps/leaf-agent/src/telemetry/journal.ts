@@ -19,6 +19,7 @@
  *   standby.promoted               info   tunnel, proxy, slot (a standby got the claim)
  *   gossip.received                info   proxy (the sender), kind, stamp, changed (debug when nothing changed)
  *   gossip.rejected                warn   proxy (the sender), detail
+ *   proxy.revoked                  warn   tunnel, proxy, detail (the tunnel is closed next)
  *   drain.started                  info   by ("proxy" or "agent"), proxy?, deadlineMs
  *   drain.finished                 info   (the agent has left every proxy)
  *   peer.silent                    warn   tunnel, proxy, silentMs
@@ -149,6 +150,19 @@ export class Journal {
       subject: 'membership',
       outcome: 'denied',
       details: { detail },
+    });
+  }
+
+  /** A tunnel is given up because its root proxy was revoked. @param actor This agent, as in certificates. */
+  revoked(tunnel: TunnelId, actor: string, detail: string): void {
+    const { proxy } = this.#named(tunnel);
+    this.#telemetry.log.warn(EVENT.proxyRevoked, { tunnel, proxy, detail });
+    this.#audit.record({
+      kind: 'identity.cut',
+      actor,
+      subject: `proxy/${proxy ?? ''}`,
+      outcome: 'done',
+      details: { tunnel },
     });
   }
 

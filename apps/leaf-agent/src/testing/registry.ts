@@ -1,7 +1,7 @@
 import { canonicalText, normalise } from '@xylem/discovery';
 import type { ProxyRecord, Stamp } from '@xylem/discovery';
 import { membershipDigest, memoryTlsSource, StatementSigner } from '@xylem/identity';
-import type { Authority, DialGrant } from '@xylem/identity';
+import type { Authority, DialGrant, RevokedProxiesStatement } from '@xylem/identity';
 import type { Policy } from '@xylem/policy';
 import { tunnel } from '@xylem/wire';
 import { isIncarnation, isProxyId } from '../ids.ts';
@@ -36,6 +36,10 @@ export class SigningRegistry {
   statement(stamp: Stamp, proxies: readonly tunnel.ProxyInfo[]): string {
     const snapshot = { kind: 'snapshot' as const, stamp, proxies: normalise(proxies.flatMap(recordOf)) };
     return this.#signer.membership({ ...stamp, sha256: membershipDigest(canonicalText(snapshot)) });
+  }
+
+  revoked(statement: RevokedProxiesStatement): string {
+    return this.#signer.revokedProxies(statement);
   }
 
   snapshot(stamp: Stamp, proxies: readonly tunnel.ProxyInfo[]): tunnel.DiscoveryRequest {

@@ -32,6 +32,8 @@ export interface TunnelListener {
   pinged(roundTripMs: number): void;
   /** What is trusted has changed, as far as the root proxy knows: only a renewal tells for certain. */
   renewalDue(trustGeneration: number): void;
+  /** A registry's statement, as the root proxy passes it on. Nothing more is read until it has resolved. */
+  revokedProxies(statement: string): Promise<void>;
   /** A message that breaks the protocol; the tunnel goes on. */
   rejected(detail: string): void;
   /** Exactly once, the last call. */
@@ -97,7 +99,7 @@ export class AgentTunnel {
   /** Starts reading and pinging. */
   start(): void {
     this.#timer.set(this.#liveness.nextTimeout());
-    this.attached.channel.peer?.onEnding(({ detail }) => this.#disown(detail));
+    this.attached.channel.peer?.onEnding(({ detail }) => this.disown('expired', detail));
     void this.#read();
   }
 
@@ -152,12 +154,14 @@ export class AgentTunnel {
     setTimeout(() => this.#end({ graceful: true, reason }), GOODBYE_GRACE_MS).unref();
   }
 
-  /** The root proxy showed no certificate that is still valid: the connection under the tunnel is about to end. */
-  #disown(detail: string): void {
+  /** Ends at once, whatever the root proxy does: its certificate counts no longer. */
+  disown(cause: 'expired' | 'revoked', detail: string): void {
+    if (this.#ended) return;
     this.connections.abortAll('tunnel-lost', `the root proxy is trusted no more: ${detail}`);
-    this.#goodbye ??= { graceful: true, reason: `expired: ${detail}` };
+    const end = (this.#goodbye ??= { graceful: true, reason: `${cause}: ${detail}` });
     this.#send({ $case: 'goodbye', value: { reason: Reason.REASON_DENIED, detail: 'your certificate is over' } });
     this.attached.stream.end();
+    setTimeout(() => this.#end(end), GOODBYE_GRACE_MS).unref();
   }
 
   async #read(): Promise<void> {
@@ -196,6 +200,8 @@ export class AgentTunnel {
         return this.#listener.rejected('a second welcome');
       case 'renewalDue':
         return this.#listener.renewalDue(Number(kind.value.trustGeneration));
+      case 'revokedProxies':
+        return this.#listener.revokedProxies(kind.value.statement);
       default:
         this.#claimed ||= kind.$case === 'claimGranted';
         return this.#listener.message(kind);

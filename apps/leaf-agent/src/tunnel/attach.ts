@@ -1,6 +1,6 @@
 import type { DialFailure, Incarnation, ProxyId } from '@xylem/discovery';
 import { ChannelError, createChannel } from '@xylem/grpc';
-import type { GrpcChannel, LifetimeOptions, MessageStream, TlsSource } from '@xylem/grpc';
+import type { GrpcChannel, LifetimeOptions, MessageStream, StreamPeer, TlsSource } from '@xylem/grpc';
 import { parseIdentity } from '@xylem/identity';
 import { carry, TunnelService } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
@@ -34,6 +34,8 @@ export interface AttachOptions {
   readonly tls: TlsSource;
   readonly lifetime: LifetimeOptions;
   readonly hello: tunnel.AgentHello;
+  /** Why nothing is said to the root proxy with this certificate; undefined when it may be used. */
+  readonly refusal: (peer: StreamPeer | undefined) => string | undefined;
   /** For everything up to the welcome. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -72,19 +74,21 @@ export async function attach(options: AttachOptions): Promise<AttachResult> {
   return result;
 }
 
-async function handshake(channel: GrpcChannel, { hello, domain }: AttachOptions): Promise<AttachResult> {
+async function handshake(channel: GrpcChannel, { hello, domain, refusal }: AttachOptions): Promise<AttachResult> {
   try {
     await channel.connect();
   } catch (error) {
     return connectFailure(error);
   }
+  const revoked = refusal(channel.peer);
+  if (revoked !== undefined) return failed('handshake', revoked);
   const stream: ControlStream = channel.stream(TunnelService.attach);
   stream.send({ kind: { $case: 'hello', value: hello } });
   const messages = stream[Symbol.asyncIterator]();
   const first = await messages.next();
   if (first.done === true) return endedEarly(stream);
   const { kind } = first.value;
-  if (kind?.$case === 'refused') return refusal(kind.value);
+  if (kind?.$case === 'refused') return refusedBy(kind.value);
   if (kind?.$case !== 'welcome') return failed('refused', 'the first message was not a welcome');
   const welcome = readWelcome(kind.value, identityOf(channel, domain));
   return typeof welcome === 'string'
@@ -117,7 +121,7 @@ function identityOf(channel: GrpcChannel, domain: string): string {
   return identity.kind === 'problem' ? `nothing usable (${identity.detail})` : `a ${identity.kind}`;
 }
 
-function refusal({ reason, detail, retryAfterMs }: tunnel.Refused): AttachResult {
+function refusedBy({ reason, detail, retryAfterMs }: tunnel.Refused): AttachResult {
   const duplicate = reason === carry.Reason.REASON_DUPLICATE_ID;
   return { kind: 'failed', reason: duplicate ? 'duplicate-id' : 'refused', retryAfterMs, detail };
 }

@@ -8,6 +8,7 @@ import type { Guard } from '../authorise.ts';
 import { replyToWire, requestFromWire } from '../messages.ts';
 import type { Replica, SessionPort } from '../replica.ts';
 import type { SecurityHub } from '../security/hub.ts';
+import type { RevokedProxiesNotice } from '../security/revoked-proxies.ts';
 
 type SessionStream = MessageStream<registry.SessionResponse, registry.SessionRequest>;
 
@@ -15,6 +16,7 @@ export interface SessionParts {
   readonly replica: Replica;
   readonly guard: Guard;
   readonly hub: SecurityHub;
+  readonly notice: RevokedProxiesNotice;
   /** Told in the welcome; 0 for none. */
   readonly enrolPort: () => number;
 }
@@ -38,7 +40,7 @@ export function sessionHandler(parts: SessionParts): MethodBinding {
   });
 }
 
-/** What the replica says goes out as it comes; once it has said welcome, so does what the hub says. */
+/** What the replica says goes out as it comes; once it has said welcome, so does what hub and notice say. */
 class StreamPort implements SessionPort {
   readonly #stream: SessionStream;
   readonly #parts: SessionParts;
@@ -53,12 +55,10 @@ class StreamPort implements SessionPort {
   }
 
   send(message: SessionReply, statement: string): boolean {
-    const { hub, enrolPort } = this.#parts;
+    const { enrolPort } = this.#parts;
     const flowing = this.#stream.send(replyToWire(message, { statement, enrolPort: enrolPort() }));
     if (message.type === 'welcome') {
-      this.#unsubscribe ??= hub.subscribe((security) => {
-        this.#stream.send({ kind: { $case: 'security', value: security } });
-      });
+      this.#unsubscribe ??= this.#subscribe();
     }
     if (!flowing && !this.#stalled) {
       this.#stalled = true;
@@ -68,6 +68,19 @@ class StreamPort implements SessionPort {
       });
     }
     return flowing;
+  }
+
+  #subscribe(): () => void {
+    const { hub, notice } = this.#parts;
+    const stops = [
+      hub.subscribe((security) => void this.#stream.send({ kind: { $case: 'security', value: security } })),
+      notice.subscribe((statement) => {
+        this.#stream.send({ kind: { $case: 'revokedProxies', value: { statement } } });
+      }),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+    };
   }
 
   close(reason: CloseReason, detail: string): void {

@@ -58,6 +58,8 @@ export interface LinkListener {
   refusal(registry: StreamPeer): string | undefined;
   /** Policy, revocations, trust. */
   securityChanged(security: wire.Security): void;
+  /** What the registry signed about revoked root proxies, for agents. */
+  revokedProxiesTold(statement: string): void;
   /** Where the registry of the session enrols: this port of its host; 0 for nowhere. */
   enrolmentTold(registry: string, port: number): void;
   /** For logs: one line on why there is no session. */
@@ -218,6 +220,7 @@ export class Link {
       this.#listener.securityChanged(read.security);
       return this.#session?.io.recheck();
     }
+    if (read.kind === 'revokedProxies') return this.#listener.revokedProxiesTold(read.statement);
     if (read.kind === 'unknown') return;
     const { event } = read;
     this.#heardAt = now();

@@ -35,6 +35,8 @@ export type SessionMessage =
   | { readonly kind: 'link'; readonly event: RegistryEvent }
   | { readonly kind: 'claim'; readonly answer: ClaimAnswer }
   | { readonly kind: 'security'; readonly security: wire.Security }
+  /** A registry's statement, for agents: not read here. */
+  | { readonly kind: 'revokedProxies'; readonly statement: string }
   /** Of a later version, or malformed: nothing we can use. */
   | { readonly kind: 'unknown' };
 
@@ -59,6 +61,8 @@ export function readMessage(message: wire.SessionResponse, session: number): Ses
       return { kind: 'claim', answer: released(kind.value) };
     case 'security':
       return { kind: 'security', security: kind.value };
+    case 'revokedProxies':
+      return { kind: 'revokedProxies', statement: kind.value.statement };
     default: {
       const event = linkEvent(kind, session);
       return event === undefined ? { kind: 'unknown' } : { kind: 'link', event };

@@ -39,6 +39,8 @@ export interface ProxyChanges {
   readonly limits?: ProxyConfig['limits'];
   readonly otlpEndpoint?: string;
   readonly ports?: Partial<Record<'tunnel' | 'peer', number>>;
+  /** Where it reaches the registry; default: there. */
+  readonly registryPort?: number;
 }
 
 const ANY = '127.0.0.1:0';
@@ -106,7 +108,7 @@ export class World {
     const config: ProxyConfig = {
       ...common(tls),
       id,
-      registries: [`127.0.0.1:${this.registryPort}`],
+      registries: [`127.0.0.1:${changes.registryPort ?? this.registryPort}`],
       tunnel: { listen: `127.0.0.1:${changes.ports?.tunnel ?? 0}` },
       peer: { listen: `127.0.0.1:${changes.ports?.peer ?? 0}` },
       access: { listen: ANY },

@@ -3,7 +3,8 @@ import * as z from 'zod';
 import { isDomain, isName, isUserName } from '../identity.ts';
 import { canonicalPolicy } from '../policy/canonical.ts';
 import { readCanonicalPolicy } from '../policy/read-policy.ts';
-import type { AccessToken, DialGrant, MembershipStatement, StandingGrant } from './types.ts';
+import { MAX_REVOKED_PROXIES } from './types.ts';
+import type { AccessToken, DialGrant, MembershipStatement, RevokedProxiesStatement, StandingGrant } from './types.ts';
 
 /** What every statement says of itself. Times in whole seconds since 1970 (RFC 7519 4.1). */
 export interface Frame {
@@ -95,6 +96,23 @@ const membershipClaims = z
     content: { epoch: claims.epoch, revision: claims.revision, sha256: claims.sha256 } satisfies MembershipStatement,
   }));
 
+const revokedClaims = z
+  .strictObject({
+    iss: issuer,
+    iat: seconds,
+    epoch: uint64,
+    revision: uint64,
+    proxies: z.array(z.tuple([name, z.int().min(0)])).max(MAX_REVOKED_PROXIES),
+  })
+  .transform((claims) => ({
+    frame: frameOf({ ...claims, exp: undefined }),
+    content: {
+      epoch: claims.epoch,
+      revision: claims.revision,
+      proxies: new Map(claims.proxies),
+    } satisfies RevokedProxiesStatement,
+  }));
+
 const accessClaims = z
   .strictObject({ ...timed, sub: prefixed('user/', isUserName), aud: z.string().refine(isDomain), jti: text })
   .transform((claims) => ({
@@ -108,6 +126,7 @@ export const CLAIMS = {
   standing: standingClaims,
   membership: membershipClaims,
   access: accessClaims,
+  revoked: revokedClaims,
 } as const;
 
 /** From content to claims. */
@@ -133,6 +152,11 @@ export const TO_CLAIMS = {
     epoch: epoch.toString(),
     revision: revision.toString(),
     sha256,
+  }),
+  revoked: ({ epoch, revision, proxies }: RevokedProxiesStatement) => ({
+    epoch: epoch.toString(),
+    revision: revision.toString(),
+    proxies: [...proxies].sort(([a], [b]) => (a < b ? -1 : 1)),
   }),
   access: ({ user, domain, login }: AccessToken) => ({ sub: `user/${user}`, aud: domain, jti: login }),
 } as const;

@@ -12,7 +12,14 @@ import {
   MAX_STATEMENT_CHARACTERS,
   STATEMENT_TYPE,
 } from './types.ts';
-import type { AccessToken, DialGrant, MembershipStatement, StandingGrant, StatementKind } from './types.ts';
+import type {
+  AccessToken,
+  DialGrant,
+  MembershipStatement,
+  RevokedProxiesStatement,
+  StandingGrant,
+  StatementKind,
+} from './types.ts';
 
 export interface SignerOptions {
   readonly domain: string;
@@ -74,6 +81,11 @@ export class StatementSigner {
   /** Verifies as long as the registry's certificate does: to be made again after a renewal. */
   membership(statement: MembershipStatement): string {
     return this.#sign('membership', TO_CLAIMS.membership(statement), undefined);
+  }
+
+  /** As `membership`. */
+  revokedProxies(statement: RevokedProxiesStatement): string {
+    return this.#sign('revoked', TO_CLAIMS.revoked(statement), undefined);
   }
 
   #sign(kind: StatementKind, claims: object, lifetimeMs: number | undefined): string {

@@ -6,6 +6,7 @@ export const STATEMENT_TYPE = {
   standing: 'xylem-standing-grant+jwt',
   membership: 'xylem-membership+jwt',
   access: 'xylem-access+jwt',
+  revoked: 'xylem-revoked-proxies+jwt',
 } as const;
 
 export type StatementKind = keyof typeof STATEMENT_TYPE;
@@ -58,6 +59,17 @@ export interface MembershipStatement {
   readonly sha256: string;
 }
 
+/** Root proxies that one statement tells of: with the longest names it stays within its length. */
+export const MAX_REVOKED_PROXIES = 256;
+
+/** What a registry tells agents about root proxies that were revoked: all of them, as of a stamp. */
+export interface RevokedProxiesStatement {
+  readonly epoch: bigint;
+  readonly revision: bigint;
+  /** By name: certificates issued before that moment count no longer, milliseconds since 1970. At most MAX_REVOKED_PROXIES. */
+  readonly proxies: ReadonlyMap<string, number>;
+}
+
 /**
  * A login, for tools that cannot show a certificate. Says who somebody is and nothing of what they may do: groups are
  * those of the registry's records at the moment of each decision.
@@ -77,7 +89,7 @@ export interface VerifiedStatement<Content> {
   readonly registry: string;
   /** Milliseconds since 1970, by the signer's clock. */
   readonly issuedAtMs: number;
-  /** The same; undefined for membership, which newer stamps end. */
+  /** The same; undefined for membership and revoked root proxies, which newer stamps end. */
   readonly expiresAtMs: number | undefined;
 }
 

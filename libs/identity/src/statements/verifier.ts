@@ -18,6 +18,7 @@ import type {
   DialGrant,
   MembershipStatement,
   RefusedStatement,
+  RevokedProxiesStatement,
   StandingGrant,
   StatementKind,
   VerifiedStatement,
@@ -95,6 +96,12 @@ export class StatementVerifier {
     parse: (claims) => CLAIMS.membership.safeParse(claims).data,
     repeated: new BoundedMap(MAX_REPEATED),
   };
+  readonly #revoked: Kind<RevokedProxiesStatement> = {
+    name: 'revoked',
+    maxLifetimeMs: Number.POSITIVE_INFINITY,
+    parse: (claims) => CLAIMS.revoked.safeParse(claims).data,
+    repeated: new BoundedMap(MAX_REPEATED),
+  };
 
   readonly #access: Kind<AccessToken> = {
     name: 'access',
@@ -118,6 +125,10 @@ export class StatementVerifier {
 
   membership(text: string): Promise<VerifiedStatement<MembershipStatement> | RefusedStatement> {
     return this.#verify(this.#membership, text);
+  }
+
+  revokedProxies(text: string): Promise<VerifiedStatement<RevokedProxiesStatement> | RefusedStatement> {
+    return this.#verify(this.#revoked, text);
   }
 
   /** That the user is neither disabled nor revoked since is for the caller to check: `issuedAtMs` against the revocations. */
@@ -211,4 +222,4 @@ export function statementKind(text: string): StatementKind | undefined {
   }
 }
 
-const KINDS: readonly StatementKind[] = ['grant', 'standing', 'membership', 'access'];
+const KINDS: readonly StatementKind[] = ['grant', 'standing', 'membership', 'access', 'revoked'];
