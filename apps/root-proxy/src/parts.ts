@@ -252,6 +252,7 @@ function makeLink(
         journal.claimAnswered(answer);
         plane.claimAnswered(answer);
       },
+      revokedProxiesTold: (statement) => plane.revokedProxiesTold(statement),
       enrolmentTold: (registry, port) => enrolment.welcomed(registry, port),
       refusal: (registry) => (revoked.isRevoked(registry) ? 'its certificate was revoked' : undefined),
       securityChanged: (told) => {

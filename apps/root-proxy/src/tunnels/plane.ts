@@ -112,6 +112,8 @@ export class TunnelPlane {
   readonly #leavingRelays: LeavingRelays;
   readonly #probes: Probes;
   #trustGeneration = 0n;
+  /** A registry's, as told last; empty while there is none. */
+  #revokedProxies = '';
   readonly #drained = Promise.withResolvers<void>();
 
   constructor(options: PlaneOptions, ports: PlanePorts) {
@@ -120,13 +122,13 @@ export class TunnelPlane {
     this.#core = new RootDiscovery({ ...defaultRootConfig(options.proxy), ...options.root }, options.random, now());
     this.#driver = new Driver(this.#core, (effect) => this.#perform(effect));
     this.#leavingRelays = new LeavingRelays(ports.dials, () => this.#tunnels.values());
-  }
-
     this.#probes = new Probes(options.serving, options.random, {
       send: (tunnel, connection, timeoutMs) => this.#sendProbe(tunnel, connection, timeoutMs),
       answered: (roundTripMs) => ports.observer.probed(roundTripMs),
       unserved: (tunnel, detail) => this.#unserved(tunnel, detail),
     });
+  }
+
   status(): RootStatus {
     return this.#core.status();
   }
@@ -180,6 +182,17 @@ export class TunnelPlane {
     tunnel.send({ $case: 'renewalDue', value: { trustGeneration: this.#trustGeneration } });
   }
 
+  /** Passes on to every agent, those that attach later included, which root proxies were revoked. Kept while no registry answers. */
+  revokedProxiesTold(statement: string): void {
+    this.#revokedProxies = statement;
+    for (const tunnel of this.#tunnels.values()) this.#tellRevoked(tunnel);
+  }
+
+  #tellRevoked(tunnel: Tunnel): void {
+    const statement = this.#revokedProxies;
+    if (statement !== '') tunnel.send({ $case: 'revokedProxies', value: { statement } });
+  }
+
   /** Which root proxies drain: tunnels that they relay are moved off them. */
   relaysLeaving(proxies: ReadonlySet<string>): void {
     this.#leavingRelays.set(proxies);
@@ -194,6 +207,7 @@ export class TunnelPlane {
   /** Ends every tunnel with GOODBYE. */
   stop(): void {
     this.#leavingRelays.stop();
+    this.#probes.stop();
     for (const tunnel of [...this.#tunnels.values()])
       tunnel.goodbye(Reason.REASON_SHUTDOWN, 'shutdown', 'the root proxy stops');
     this.#driver.stop();
@@ -207,7 +221,6 @@ export class TunnelPlane {
       user,
       timeoutMs,
       incarnation,
-    this.#probes.stop();
       token,
       traceparent,
       grant,
@@ -219,19 +232,6 @@ export class TunnelPlane {
     this.#tunnels.get(tunnel)?.send({ $case: 'dialCancelled', value: { connection } });
   }
 
-  /** Serves one Attach stream on a connection that has no other, and ends the connection with it. */
-  async attach(
-    stream: ControlStream,
-    identity: Extract<Identity, { kind: 'agent' }>,
-    connection: TunnelConnection,
-  ): Promise<void> {
-    try {
-      await this.#serve(stream, identity, connection);
-    } finally {
-      // Nobody else would: the time limit for attaching ended when Attach began.
-      setTimeout(() => connection.close(), LAST_MESSAGES_MS).unref();
-    }
-  }
   /** A user's dial on this tunnel got no answer in its time: does its agent serve at all? */
   doubt(tunnel: string): void {
     const known = this.#tunnels.get(tunnel);
@@ -254,6 +254,19 @@ export class TunnelPlane {
     this.#driver.feed({ type: 'claimUnserved', tunnel: id, detail });
   }
 
+  /** Serves one Attach stream on a connection that has no other, and ends the connection with it. */
+  async attach(
+    stream: ControlStream,
+    identity: Extract<Identity, { kind: 'agent' }>,
+    connection: TunnelConnection,
+  ): Promise<void> {
+    try {
+      await this.#serve(stream, identity, connection);
+    } finally {
+      // Nobody else would: the time limit for attaching ended when Attach began.
+      setTimeout(() => connection.close(), LAST_MESSAGES_MS).unref();
+    }
+  }
 
   async #serve(
     stream: ControlStream,
@@ -285,6 +298,7 @@ export class TunnelPlane {
     if (tunnel === undefined)
       throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
     if (connection === '') throw new StatusError(status.INVALID_ARGUMENT, 'metadata xylem-connection is missing');
+    if (this.#probes.take(tunnel.id, connection, frames)) return;
     await this.#ports.dials.carryOpened(tunnel.id, connection, frames);
   }
 
@@ -298,7 +312,6 @@ export class TunnelPlane {
   }
 
   /** Why a well-formed hello is not welcome now. */
-    if (this.#probes.take(tunnel.id, connection, frames)) return;
   #unwelcome(hello: AcceptedHello): [carry.Reason, string, number] | undefined {
     const { proxy } = this.#options;
     if (this.#core.status().draining)
@@ -307,6 +320,9 @@ export class TunnelPlane {
       return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
     if (this.#tunnels.size >= MAX_TUNNELS)
       return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
+    const { heldMs } = this.#core.serving(hello.leaf, hello.agent, now());
+    if (heldMs > 0)
+      return [Reason.REASON_TIMEOUT, `this agent held a claim of ${proxy} and did not serve it`, Math.ceil(heldMs)];
     const refusal = this.#quotas.enter(hello.leaf, hello.agent, now());
     return refusal && [Reason.REASON_OVERLOADED, refusal.detail, refusal.retryAfterMs];
   }
@@ -320,9 +336,6 @@ export class TunnelPlane {
     retryAfterMs: number,
   ): void {
     this.#ports.observer.tunnelRefused(connection.source, `${identity.leaf}/${identity.agent}`, nameOf(reason), detail);
-    const { heldMs } = this.#core.serving(hello.leaf, hello.agent, now());
-    if (heldMs > 0)
-      return [Reason.REASON_TIMEOUT, `this agent held a claim of ${proxy} and did not serve it`, Math.ceil(heldMs)];
     stream.send({ kind: { $case: 'refused', value: { reason, detail, retryAfterMs } } });
   }
 
@@ -354,6 +367,7 @@ export class TunnelPlane {
     });
     this.#stopDialling(replaces);
     this.#adviseRenewal(tunnel);
+    this.#tellRevoked(tunnel);
     // What the agent sees when it dials again says whether it may come back.
     stream.peer.onEnding(({ cause, detail }) => tunnel.goodbye(Reason.REASON_DENIED, cause, detail));
     return tunnel;
@@ -377,6 +391,7 @@ export class TunnelPlane {
       if (message.$case === 'snapshotWanted')
         return this.#driver.feed({ type: 'snapshotRequested', tunnel: tunnel.id });
       this.#ports.dials.tunnelDraining(tunnel.id);
+      this.#probes.ended(tunnel.id);
       this.#driver.feed({ type: 'agentDraining', tunnel: tunnel.id });
     },
     alive: (tunnel: Tunnel): void => this.#driver.feed({ type: 'challengeAnswered', tunnel: tunnel.id }),
@@ -384,6 +399,7 @@ export class TunnelPlane {
     rejected: (tunnel: Tunnel, detail: string): void => this.#ports.observer.rejected(tunnel, detail),
     ended: (tunnel: Tunnel, end: TunnelEnd): void => {
       this.#tunnels.delete(tunnel.id);
+      this.#probes.ended(tunnel.id);
       this.#ports.leavesChanged();
       this.#quotas.left(tunnel.hello.leaf, tunnel.hello.agent);
       this.#byPeer.delete(tunnel.peer);
@@ -391,7 +407,6 @@ export class TunnelPlane {
       this.#ports.observer.tunnelClosed(tunnel, end);
       this.#driver.feed({ type: 'tunnelClosed', tunnel: tunnel.id });
     },
-      this.#probes.ended(tunnel.id);
   };
 
   #perform(effect: RootEffect): void {
@@ -399,7 +414,6 @@ export class TunnelPlane {
       case 'recordClaim':
       case 'releaseClaim':
         return this.#ports.order(effect);
-      this.#probes.ended(tunnel.id);
       case 'deregister':
         return this.#ports.deregister();
       case 'drained':
@@ -418,6 +432,7 @@ export class TunnelPlane {
       case 'grantClaim':
         tunnel.send({ $case: 'claimGranted', value: { slot: effect.slot } });
         dials.tunnelClaimed(tunnel.id, this.#core.status().incarnation, 0n);
+        this.#probes.claimed(tunnel.id, this.#core.serving(tunnel.hello.leaf, tunnel.hello.agent, now()).suspect);
         return observer.granted(tunnel, effect.slot);
       case 'confirmClaim': {
         const { slot, token, incarnation } = effect;
@@ -432,11 +447,11 @@ export class TunnelPlane {
         tunnel.send({ $case: 'discoveryRequest', value: gossipToWire(effect.message) });
         return observer.gossipSent(tunnel, effect.message.kind);
       case 'challengeTunnel':
-        this.#probes.claimed(tunnel.id, this.#core.serving(tunnel.hello.leaf, tunnel.hello.agent, now()).suspect);
         return tunnel.challenge();
       case 'closeTunnel':
         return tunnel.goodbye(REASON_OF_CLOSE[effect.reason], effect.reason, effect.detail);
       case 'announceDrain':
+        this.#probes.ended(tunnel.id);
         tunnel.send({ $case: 'drain', value: { spreadMs: effect.spreadMs, deadlineMs: effect.deadlineMs } });
         return dials.tunnelDraining(tunnel.id);
       default:
@@ -450,4 +465,3 @@ function nameOf(reason: carry.Reason): string {
   const name = Object.entries(Reason).find(([, code]) => code === reason)?.[0] ?? 'REASON_UNKNOWN';
   return name.slice('REASON_'.length).toLowerCase().replaceAll('_', '-');
 }
-        this.#probes.ended(tunnel.id);
