@@ -98,7 +98,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
     services: [
       sessionHandler({ replica, guard, hub, notice, enrolPort: () => plane?.enrolPort ?? 0 }),
       ...grantMethods(openGrants(opened, { tls, signer, revoked, access, mirror: records.mirror }), guard),
-      ...adminMethods({ domain, guard, access, store: records, audit, plane, longestTtlMs }),
+      ...adminMethods({ domain, guard, access, store: plane?.store ?? records, audit, plane, longestTtlMs }),
     ],
     maxMessageBytes: MAX_MESSAGE_BYTES,
     queueLimitBytes: QUEUE_LIMIT_BYTES,

@@ -16,6 +16,8 @@ export type AuditKind =
   | 'user.login-refused'
   | 'policy.set'
   | 'authority.rotated'
+  /** A registry put back what a restored store had forgotten. */
+  | 'authority.restored'
   | 'claim.granted'
   | 'claim.released'
   /** An agent held a claim and did not serve it. */

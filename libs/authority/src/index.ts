@@ -17,6 +17,8 @@ export {
   tokenKey,
   userKey,
 } from './keys.ts';
+export { Ledger } from './ledger.ts';
+export type { LedgerEntry } from './ledger.ts';
 export { unchanged } from './plan.ts';
 export type { Plan, PlanStep, Read } from './plan.ts';
 export { decodeIdentity, decodeRevocation, decodeToken, decodeTrust, encodeRecord } from './records.ts';

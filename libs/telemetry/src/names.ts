@@ -259,6 +259,8 @@ export const EVENT = {
   authorityRenewed: 'authority.renewed',
   authorityTrustChanged: 'authority.trust_changed',
   authorityFailed: 'authority.failed',
+  /** The store was restored from an older backup; a record that must not go back was put back. */
+  authorityPutBack: 'authority.put_back',
   policySet: 'policy.set',
   policyDelayed: 'policy.delayed',
   policyUnreadable: 'policy.unreadable',

@@ -1,10 +1,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TRUST_KEY, activeRoot, decodeTrust, encodeRecord, firstTrust, unchanged } from '@xylem/authority';
 import type { NewRoot, TrustRecord } from '@xylem/authority';
 import { assertPrivateDirectory, makePrivateDirectory, openRootFolder } from '@xylem/identity';
 import type { RootFolder } from '@xylem/identity';
 import { OperatingError } from '@xylem/service';
+import type { Remembered } from './remembered.ts';
+import { StoreDownError } from './store.ts';
 import type { AuthorityStore } from './store.ts';
 
 export interface BootstrapOptions {
@@ -15,14 +18,46 @@ export interface BootstrapOptions {
   readonly joins: boolean;
 }
 
+/** How long the first start waits for a store that says who the authority is. */
+const STORE_WAIT_MS = 60_000;
+const STORE_RETRY_MS = 500;
+
+/**
+ * As `settleTrust`, once the store answers and holds no older trust than is remembered here. Rejects with an OperatingError when it does
+ * not answer for a minute.
+ *
+ * @param onAwaited Told once, when the store does not answer at first.
+ */
+export async function awaitTrust(
+  store: AuthorityStore,
+  remembered: Remembered,
+  options: BootstrapOptions,
+  onAwaited: (detail: string) => void,
+): Promise<TrustRecord> {
+  const deadline = performance.now() + STORE_WAIT_MS;
+  for (let told = false; ; told = true) {
+    try {
+      await remembered.restoreTrust();
+      return await settleTrust(store, options);
+    } catch (error) {
+      if (!(error instanceof StoreDownError)) throw error;
+      if (performance.now() > deadline) {
+        const remedy = 'start the store or correct store.endpoints';
+        throw new OperatingError(`${error.message}; without it nobody knows who the authority is; ${remedy}`);
+      }
+      if (!told) onAwaited(error.message);
+    }
+    await sleep(STORE_RETRY_MS);
+  }
+}
+
 /**
  * The trust of the domain: what the store says, or, in a store without any, a new root of this replica's. Of any number of replicas that start
  * at once one makes the root; the others reject with an OperatingError that says how to join, as does every replica that
  * comes later. Rejects with a StoreDownError while the store does not answer.
  */
-export async function settleTrust(store: AuthorityStore, options: BootstrapOptions): Promise<TrustRecord> {
+async function settleTrust(store: AuthorityStore, options: BootstrapOptions): Promise<TrustRecord> {
   const { directory, domain, joins } = options;
-  preparePrivate(directory);
   const roots = await openRootFolder(join(directory, 'roots'), { domain });
   const read = await store.read(TRUST_KEY, decodeTrust);
   if (read.record !== undefined) return membersOnly(read.record, roots, options);
@@ -40,8 +75,8 @@ export async function settleTrust(store: AuthorityStore, options: BootstrapOptio
   return membersOnly(won.record, roots, options);
 }
 
-/** An empty folder, such as a fresh volume, is made private; what lies open already is not trusted any more. */
-function preparePrivate(directory: string): void {
+/** An empty folder, such as a fresh volume, is made private; what lies open already is not trusted any more: KeyFileError. */
+export function preparePrivate(directory: string): void {
   if (existsSync(directory) && readdirSync(directory).length > 0) assertPrivateDirectory(directory);
   else makePrivateDirectory(directory);
 }

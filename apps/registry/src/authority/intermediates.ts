@@ -75,8 +75,11 @@ export class Intermediates {
     const { keyring, store, now } = this.#parts;
     const { cert, notAfterMs } = keyring.intermediate;
     const [der] = derOfPem(cert);
-    if (der === undefined || this.#recorded === cert) return;
+    if (der === undefined) return;
     const key = intermediateKey(certificateFingerprint(der));
+    // A store that was restored from an older backup has forgotten it.
+    const isThere = store.mirror.revision === 0n || store.mirror.get(key) !== undefined;
+    if (this.#recorded === cert && isThere) return;
     const { modRevision } = await store.read(key, (text) => text);
     if (modRevision === 0n) {
       const step = { type: 'putFor' as const, key, value: cert, ttlMs: notAfterMs - now() };

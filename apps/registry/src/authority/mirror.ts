@@ -9,6 +9,14 @@ export interface MirrorPorts {
   readonly onLost: (detail: string) => void;
 }
 
+/** Hears how the copy comes about, before whoever is told of changes. */
+export interface MirrorJournal {
+  /** Everything was listed: the copy begins anew with it. */
+  listed(values: ReadonlyMap<string, string>): void;
+  /** undefined: deleted. */
+  changed(key: string, value: string | undefined): void;
+}
+
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 2_000;
 
@@ -19,7 +27,10 @@ const RETRY_MAX_MS = 2_000;
 export class Mirror {
   readonly #ports: MirrorPorts;
   readonly #listeners = new Set<() => void>();
+  #journal: MirrorJournal | undefined;
   #values = new Map<string, string>();
+  /** By prefix, as long as nothing under it changes: renewals come all the time, and hardly anything else. */
+  readonly #sorted = new Map<string, readonly string[]>();
   #revision = 0n;
   #watch = 0;
   #failures = 0;
@@ -35,6 +46,11 @@ export class Mirror {
     void this.#follow();
   }
 
+  /** Before `start`. One journal at most. */
+  keepJournal(journal: MirrorJournal): void {
+    this.#journal = journal;
+  }
+
   /** The revision that this copy is of; 0n before the first list. */
   get revision(): bigint {
     return this.#revision;
@@ -44,12 +60,16 @@ export class Mirror {
     return this.#values.get(key);
   }
 
-  /** Values of the keys that start with `prefix`, in key order. */
+  /** Values of the keys that start with `prefix`, in key order; the same array until one of them changes. */
   under(prefix: string): readonly string[] {
-    return [...this.#values.entries()]
+    const known = this.#sorted.get(prefix);
+    if (known !== undefined) return known;
+    const sorted = [...this.#values.entries()]
       .filter(([key]) => key.startsWith(prefix))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([, value]) => value);
+    this.#sorted.set(prefix, sorted);
+    return sorted;
   }
 
   /** Called after each change; returns the way to stop. */
@@ -67,8 +87,8 @@ export class Mirror {
         return;
       case 'watchAdvanced':
         for (const change of event.events) {
-          if (change.type === 'put') this.#values.set(change.kv.key, change.kv.value);
-          else this.#values.delete(change.key);
+          if (change.type === 'put') this.#change(change.kv.key, change.kv.value);
+          else this.#change(change.key, undefined);
         }
         this.#revision = event.revision;
         this.#failures = 0;
@@ -92,13 +112,22 @@ export class Mirror {
       const { kvs, revision } = await this.#ports.list();
       if (this.#closed) return;
       this.#values = new Map(kvs.map(({ key, value }) => [key, value]));
+      this.#sorted.clear();
       this.#revision = revision;
       this.#watch += 1;
       this.#ports.openWatch(this.#watch, revision + 1n);
+      this.#journal?.listed(this.#values);
       this.#notify();
     } catch (error) {
       this.#again(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  #change(key: string, value: string | undefined): void {
+    if (value === undefined) this.#values.delete(key);
+    else this.#values.set(key, value);
+    for (const prefix of this.#sorted.keys()) if (key.startsWith(prefix)) this.#sorted.delete(prefix);
+    this.#journal?.changed(key, value);
   }
 
   #again(detail: string): void {

@@ -69,6 +69,8 @@ function logNews({ log, metrics }: Telemetry, news: PlaneNews): void {
     case 'cloned':
       metrics.counter(METRIC.clonedIdentities).add();
       return log.error(EVENT.identityLocked, { identity: news.identity, address: news.address, remedy: CLONE_REMEDY });
+    case 'put-back':
+      return log.warn(EVENT.authorityPutBack, { key: news.key });
     case 'tending-failed':
       return log.warn(EVENT.authorityFailed, { detail: news.detail });
   }

@@ -71,10 +71,10 @@ export class OwnIdentity {
    * an intermediate's key needs no copies. Rejects with a StoreDownError; the next call tries again.
    */
   async record(store: AuthorityStore): Promise<void> {
-    if (this.#recorded) return;
     const { registry, keyring } = this.#options;
     const own = this.#own;
     const name = `registry/${registry}`;
+    if (this.#recorded && isRecorded(store, name, own)) return;
     const read = await store.read(identityKey(name), decodeIdentity);
     if (read.record?.lock !== undefined) return;
     const { keyFingerprint: key, issuedAtMs, notAfterMs, root } = own;
@@ -111,6 +111,12 @@ export class OwnIdentity {
     });
     this.#admin = issued;
   }
+}
+
+/** False again when a store was restored from a backup that is older. */
+function isRecorded({ mirror }: AuthorityStore, name: string, { keyFingerprint }: IssuedCertificate): boolean {
+  const text = mirror.get(identityKey(name));
+  return mirror.revision === 0n || (text !== undefined && decodeIdentity(text)?.key === keyFingerprint);
 }
 
 async function issueOwn({ keyring, registry, certificateTtlMs }: OwnIdentityOptions): Promise<IssuedCertificate> {

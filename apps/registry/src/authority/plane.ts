@@ -1,17 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditLog } from '@xylem/audit';
 import { TRUST_KEY, decodeTrust } from '@xylem/authority';
 import type { TrustRecord } from '@xylem/authority';
 import type { TlsMaterial, TlsSource } from '@xylem/identity';
-import { OperatingError } from '@xylem/service';
-import { settleTrust } from './bootstrap.ts';
+import { awaitTrust, preparePrivate } from './bootstrap.ts';
 import { Enrolments } from './enrolments.ts';
 import { Intermediates } from './intermediates.ts';
 import { Keyring } from './keyring.ts';
 import { OwnIdentity } from './own-identity.ts';
+import { Remembered } from './remembered.ts';
 import { forgetLongGone } from './sweep.ts';
 import { Tokens } from './tokens.ts';
-import { StoreDownError } from './store.ts';
 import type { AuthorityStore } from './store.ts';
 
 export interface PlaneOptions {
@@ -43,11 +41,10 @@ export type PlaneNews =
   | { readonly kind: 'renewed'; readonly notAfterMs: number }
   | { readonly kind: 'trust-changed'; readonly phase: string; readonly generation: number }
   | { readonly kind: 'cloned'; readonly identity: string; readonly address: string }
+  /** The store was older than what this replica remembers of this record. */
+  | { readonly kind: 'put-back'; readonly key: string }
   | { readonly kind: 'tending-failed'; readonly detail: string };
 
-/** How long the first start waits for a store that says who the authority is. */
-const STORE_WAIT_MS = 60_000;
-const STORE_RETRY_MS = 500;
 const TEND_MAX_MS = 60_000;
 const TEND_RETRY_MS = 5_000;
 const SWEEP_INTERVAL_MS = 6 * 60 * 60_000;
@@ -60,6 +57,7 @@ export class AuthorityPlane {
   readonly tokens: Tokens;
   readonly intermediates: Intermediates;
   readonly #options: PlaneOptions;
+  readonly #remembered: Remembered;
   readonly #own: OwnIdentity;
   readonly #listeners = new Set<() => void>();
   #enrolPort = 0;
@@ -69,9 +67,11 @@ export class AuthorityPlane {
   #sweepAt = 0;
   #closed = false;
 
-  private constructor(options: PlaneOptions, keyring: Keyring, own: OwnIdentity) {
-    const { domain, store, audit, certificateTtlMs, userTtlMs } = options;
+  private constructor(options: PlaneOptions, remembered: Remembered, keyring: Keyring, own: OwnIdentity) {
+    const { domain, audit, certificateTtlMs, userTtlMs } = options;
+    const store = remembered.guarded();
     this.#options = options;
+    this.#remembered = remembered;
     this.store = store;
     this.keyring = keyring;
     this.#own = own;
@@ -95,8 +95,13 @@ export class AuthorityPlane {
    * store does not answer for a minute; with a KeyFileError when the folder cannot be used.
    */
   static async open(options: PlaneOptions): Promise<AuthorityPlane> {
-    const trust = await awaitTrust(options);
-    const { directory, domain, registry, adminDirectory, holder, certificateTtlMs, userTtlMs } = options;
+    const { directory, domain, registry, adminDirectory, holder, certificateTtlMs, userTtlMs, onNews } = options;
+    preparePrivate(directory);
+    const remembered = remember(options);
+    const bootstrap = { directory, domain, joins: holder !== undefined };
+    const trust = await awaitTrust(options.store, remembered, bootstrap, (detail) =>
+      onNews({ kind: 'store-awaited', detail }),
+    );
     // Before there is a first intermediate, the identity that joined asks for it.
     const asking: { own: OwnIdentity | undefined } = { own: undefined };
     const askHolder = async (request: string, given: RootHolder): Promise<string> =>
@@ -117,7 +122,7 @@ export class AuthorityPlane {
       now: () => Date.now(),
     });
     asking.own = own;
-    return new AuthorityPlane(options, keyring, own);
+    return new AuthorityPlane(options, remembered, keyring, own);
   }
 
   /** Own certificates, renewed before they end. */
@@ -160,6 +165,7 @@ export class AuthorityPlane {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#remembered.close();
     // What is under way would wait for a store that may be gone, too.
     this.store.close();
     await this.#tending;
@@ -172,6 +178,8 @@ export class AuthorityPlane {
     if (trust === undefined) return;
     this.#trustText = text;
     const before = this.keyring.trust;
+    // A restored store; what was there before is about to be put back.
+    if (trust.generation < before.generation) return;
     const changed = before.generation !== trust.generation || before.phase !== trust.phase;
     this.#forgetRetired(before, trust);
     this.keyring.follow(trust);
@@ -235,20 +243,11 @@ export class AuthorityPlane {
   }
 }
 
-async function awaitTrust(options: PlaneOptions): Promise<TrustRecord> {
-  const { directory, domain } = options;
-  const deadline = performance.now() + STORE_WAIT_MS;
-  for (let told = false; ; told = true) {
-    try {
-      return await settleTrust(options.store, { directory, domain, joins: options.holder !== undefined });
-    } catch (error) {
-      if (!(error instanceof StoreDownError)) throw error;
-      if (performance.now() > deadline) {
-        const remedy = 'start the store or correct store.endpoints';
-        throw new OperatingError(`${error.message}; without it nobody knows who the authority is; ${remedy}`);
-      }
-      if (!told) options.onNews({ kind: 'store-awaited', detail: error.message });
-    }
-    await sleep(STORE_RETRY_MS);
-  }
+function remember({ directory, certificateTtlMs, userTtlMs, audit, store, onNews }: PlaneOptions): Remembered {
+  const longestTtlMs = Math.max(certificateTtlMs, userTtlMs);
+  const hooks = {
+    onPutBack: (key: string) => onNews({ kind: 'put-back', key }),
+    onFailure: (detail: string) => onNews({ kind: 'tending-failed', detail }),
+  };
+  return Remembered.open({ directory, longestTtlMs, audit, now: () => Date.now(), ...hooks }, store);
 }
