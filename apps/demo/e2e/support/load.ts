@@ -44,6 +44,16 @@ export class EchoLoad {
     return { connections: this.#connections.length, messages: this.#messages, failures: this.#failures };
   }
 
+  /** Waits until something else has ended every connection. Rejects when one is still open after the deadline. */
+  async cut(deadlineMs: number): Promise<LoadReport> {
+    const over = new AbortController();
+    const late = pause(deadlineMs, 'late', { signal: over.signal });
+    const first = await Promise.race([Promise.all(this.#running), late.catch(() => undefined)]);
+    over.abort();
+    if (first === 'late') throw new Error(`connections are still open after ${deadlineMs} ms`);
+    return this.stop();
+  }
+
   async #run(connection: EchoConnection, name: string): Promise<void> {
     try {
       while (!this.#stopping) {
