@@ -7,6 +7,7 @@ import { openCredentials } from './credentials.ts';
 import type { CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
 import { joinByToken } from './enrolment.ts';
 import { readIdentityFolder } from './identity-folder.ts';
+import type { EnrolmentAddress } from './identity-folder.ts';
 import type { Identity } from './identity.ts';
 import { joinTokenText } from './join-token.ts';
 import { DOMAIN, EnrolmentStandIn } from './testing/enrolment-stand-in.ts';
@@ -175,5 +176,33 @@ describe('credentials of a service', { timeout: 60_000 }, () => {
     await joinByToken({ directory, addresses: [registry.address], domain: DOMAIN, token: registry.token(), as });
     await replaced;
     assert.deepEqual(credentials.current(), readIdentityFolder(directory).material);
+  });
+
+  it('stay who they are when somebody else joins with their folder, whoever looks at it first', async () => {
+    const directory = await joined();
+    const other = await open(directory, { schedule: { adviceSpreadMs: 1, adviceRestMs: 1 } });
+    const broken = hear('folder-broken');
+    const as = { role: 'agent', leaf: 'berlin', name: 'a2' } as const;
+    await joinByToken({ directory, addresses: [registry.address], domain: DOMAIN, token: registry.token(), as });
+    other.trustChanged(99);
+    await broken;
+    await hear('renewal-failed');
+    assert.deepEqual(
+      registry.seen.filter(({ path, client }) => path === '/v1/renew' && client.endsWith('/a2')),
+      [],
+    );
+    assert.notEqual(other.current().cert, readIdentityFolder(directory).material.cert);
+  });
+
+  it('ask again, and elsewhere, when one registry refuses their certificate', async () => {
+    const stale = await EnrolmentStandIn.start({ authority: registry.authority });
+    stale.reply = () => ({ status: 401, json: { code: 'certificate-refused', error: 'not valid here', remedy: '' } });
+    registry.ttlMs = 3_000;
+    const directory = await joined();
+    const addresses = (): readonly EnrolmentAddress[] => [stale.address, registry.address];
+    await open(directory, { folder: { directory, tokenFile: undefined, addresses, joinCommand: '' } });
+    await hear('renewed');
+    assert.ok(stale.seen.length > 0);
+    stale.close();
   });
 });

@@ -159,7 +159,9 @@ function parse(text: string): unknown {
   }
 }
 
-/** docs/PROTOCOL.md, "Enrolment": an older generation in the store passes when the backup's gap does, load passes, too. */
+/** docs/PROTOCOL.md, "Enrolment": these may be answered otherwise by another registry, or later. */
+const PASSING: ReadonlySet<string> = new Set(['generation', 'certificate-refused']);
+
 function isFinal(status: number, code: string): boolean {
-  return status < 500 && status !== 429 && code !== 'generation';
+  return status < 500 && status !== 429 && !PASSING.has(code);
 }

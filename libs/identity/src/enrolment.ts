@@ -1,5 +1,5 @@
 import { nextKey, installIdentity, prepareIdentityFolder, readIdentityFolder } from './identity-folder.ts';
-import type { EnrolmentAddress, StoredIdentity } from './identity-folder.ts';
+import type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
 import { publicKeyOf, requestFor } from './certificate-request.ts';
 import type { KeyWithRequest } from './certificate-request.ts';
 import { verifyChainInFull } from './chain.ts';
@@ -10,6 +10,7 @@ import { ANSWERS, exchange } from './enrolment-exchange.ts';
 import type { Granted } from './enrolment-exchange.ts';
 import { identityUri } from './identity.ts';
 import type { Identity } from './identity.ts';
+import { KeyFileError } from './key-file.ts';
 import type { TlsMaterial } from './tls-material.ts';
 import type { JoinToken } from './join-token.ts';
 import { derOfPem } from './pem.ts';
@@ -50,12 +51,16 @@ export async function joinByToken(options: JoinOptions): Promise<StoredIdentity>
 /**
  * Renews the identity in a folder with a new key. Safe to repeat after any failure that is not final, by another process, too. Rejects
  * as `joinByToken`; a final error means that the identity ends with its present certificate.
+ *
+ * @param expected Whose it has to be; a KeyFileError otherwise. Default: whoever joined with the folder.
  */
 export async function renewIdentity(
   directory: string,
   addresses: readonly EnrolmentAddress[],
+  expected?: Pick<IdentityFacts, 'identity' | 'domain'>,
 ): Promise<StoredIdentity> {
   const { facts, material } = readIdentityFolder(directory);
+  assertSame(directory, facts, expected ?? facts);
   const made = await requestFor(await nextKey(directory));
   const trust = { ca: material.ca, client: { cert: material.cert, key: material.key } };
   const body = { generation: facts.generation, request: made.request };
@@ -63,6 +68,19 @@ export async function renewIdentity(
   checkedGrant(granted, made, facts.domain);
   if (granted.identity !== facts.identity) throw unusable(`the certificate is for ${granted.identity}`);
   return keepGranted(directory, facts.enrol, granted, made);
+}
+
+/** Throws a KeyFileError when the folder holds another identity than before: whoever runs as that one goes on as it. */
+export function assertSame(
+  directory: string,
+  found: Pick<IdentityFacts, 'identity' | 'domain'>,
+  expected: Pick<IdentityFacts, 'identity' | 'domain'>,
+): void {
+  if (found.identity === expected.identity && found.domain === expected.domain) return;
+  throw new KeyFileError(
+    directory,
+    `now holds ${found.identity}, this process is ${expected.identity}; restart it, or put that back`,
+  );
 }
 
 /** Who asks for an intermediate: a registry that joined, with its trust and certificate. */

@@ -3,7 +3,7 @@ import type { Random, RenewalConfig, RenewalEffect, RenewalEvent, RenewalStatus 
 import { watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
 import { chainVerifier } from './chain-verifier.ts';
-import { renewIdentity } from './enrolment.ts';
+import { assertSame, renewIdentity } from './enrolment.ts';
 import { EnrolmentError } from './enrolment-error.ts';
 import { readIdentityFacts, readIdentityFolder } from './identity-folder.ts';
 import type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
@@ -136,7 +136,7 @@ export class IdentityKeeper implements TlsSource {
     const { directory, addresses, onNews } = this.#options;
     this.#renewing = true;
     try {
-      this.#stored = await renewIdentity(directory, addresses());
+      this.#stored = await renewIdentity(directory, addresses(), this.#stored.facts);
     } catch (error) {
       this.#renewing = false;
       if (!this.#closed) this.#failed(error);
@@ -208,11 +208,7 @@ export class IdentityKeeper implements TlsSource {
       const { facts: known, material } = this.#stored;
       if (facts === undefined || sameVersion(facts, known)) return;
       const found = readIdentityFolder(directory);
-      if (found.facts.identity !== known.identity || found.facts.domain !== known.domain) {
-        throw new Error(
-          `${directory} now holds ${found.facts.identity}, this process is ${known.identity}; restart it`,
-        );
-      }
+      assertSame(directory, found.facts, known);
       this.#lastProblem = '';
       if (found.material.cert === material.cert) return;
       this.#stored = found;

@@ -129,6 +129,29 @@ test('a wall clock that was set moves what depends on it', () => {
   assert.deepEqual(kinds(schedule), ['renew']);
 });
 
+test('a wall clock that is set back a day, or on and back, puts no renewal off', () => {
+  const schedule = fresh();
+  const DAY_MS = 24 * HOUR_MS;
+  for (let now = 10_000; now < HOUR_MS / 2; now += 10_000) {
+    schedule.handle({ type: 'clockSet', remainingMs: HOUR_MS - now + DAY_MS }, now);
+    assert.deepEqual(kinds(schedule), [], `${now}`);
+    assert.ok(schedule.status().remainingMs <= HOUR_MS - now, 'for others it lives no longer');
+  }
+  schedule.handle({ type: 'timeout' }, HOUR_MS / 2);
+  assert.deepEqual(kinds(schedule), ['renew']);
+  schedule.handle({ type: 'renewalFailed', detail: 'not valid yet' }, HOUR_MS / 2);
+  schedule.handle({ type: 'clockSet', remainingMs: HOUR_MS / 2 + DAY_MS }, HOUR_MS / 2 + 1);
+  schedule.handle({ type: 'timeout' }, (HOUR_MS * 2) / 3);
+  assert.ok(kinds(schedule).includes('raiseAlarm'));
+
+  const other = fresh();
+  other.handle({ type: 'clockSet', remainingMs: HOUR_MS - DAY_MS }, 1_000);
+  assert.deepEqual(kinds(other), ['raiseAlarm', 'reportExpiry']);
+  other.handle({ type: 'clockSet', remainingMs: HOUR_MS - 2_000 }, 2_000);
+  assert.deepEqual(kinds(other), ['renew']);
+  assert.equal(other.status().remainingMs, HOUR_MS - 2_000);
+});
+
 test('whatever happens, while a certificate is alive and not refused an attempt is under way or due before its end', () => {
   const event = fc.oneof<fc.Arbitrary<RenewalEvent>[]>(
     fc.record({

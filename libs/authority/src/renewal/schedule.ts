@@ -144,14 +144,19 @@ export class RenewalSchedule {
     if (this.#attemptAt === undefined || at < this.#attemptAt) this.#attemptAt = at;
   }
 
+  /**
+   * What is due comes earlier with a clock that was set on, and no later with one that was set back: for everybody else the
+   * certificate ends when it would have. Nor does it live longer from when it was taken than it ever lives.
+   */
   #clockSet(remainingMs: number): void {
     const held = this.#held;
     if (held === undefined) return;
-    const shift = this.#now + Math.min(Math.max(0, remainingMs), held.lifetimeMs) - held.expiresAt;
-    held.expiresAt += shift;
-    held.alarmAt += shift;
-    if (this.#state === 'fresh' && this.#attemptAt !== undefined) this.#attemptAt += shift;
-    if (this.#state === 'expired' && remainingMs > 0) {
+    const expiresAt = Math.min(this.#now + Math.max(0, remainingMs), held.takenAt + held.lifetimeMs);
+    const shift = expiresAt - held.expiresAt;
+    held.expiresAt = expiresAt;
+    held.alarmAt += Math.min(0, shift);
+    if (this.#state === 'fresh' && this.#attemptAt !== undefined) this.#attemptAt += Math.min(0, shift);
+    if (this.#state === 'expired' && expiresAt > this.#now) {
       this.#state = 'waiting';
       this.#attemptAt = this.#now;
     }

@@ -12,7 +12,7 @@ export type RenewalEvent =
   | { readonly type: 'renewalRefused'; readonly detail: string }
   /** Somebody says that what is trusted has changed. It carries no authority: it only makes the renewal earlier. */
   | { readonly type: 'renewalAdvised' }
-  /** The wall clock was set: the certificate in use now ends so much later. */
+  /** The wall clock was set: by it so much is left of the certificate in use. */
   | { readonly type: 'clockSet'; readonly remainingMs: number }
   | { readonly type: 'timeout' };
 
