@@ -2,8 +2,7 @@ import { join } from 'node:path';
 import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource } from '@xylem/identity';
-import type { FileTlsSource, TlsFiles } from '@xylem/identity';
-import { printable } from '@xylem/matrix';
+import type { FileTlsSource, TlsFiles, TlsMaterial } from '@xylem/identity';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { ClientConfig } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
@@ -33,8 +32,11 @@ function openIdentity(config: ClientConfig): FileTlsSource {
   }
 }
 
-/** Connects to the first root proxy that answers, runs, and closes. */
-export async function withRootProxy<T>(config: ClientConfig, run: (channel: GrpcChannel) => Promise<T>): Promise<T> {
+/** Connects to the first root proxy that answers, runs with the channel and the identity that was shown, and closes. */
+export async function withRootProxy<T>(
+  config: ClientConfig,
+  run: (channel: GrpcChannel, identity: TlsMaterial) => Promise<T>,
+): Promise<T> {
   const tls = openIdentity(config);
   const channel = createChannel({
     address: config.root,
@@ -45,7 +47,7 @@ export async function withRootProxy<T>(config: ClientConfig, run: (channel: Grpc
   });
   try {
     await channel.connect();
-    return await run(channel);
+    return await run(channel, tls.current());
   } catch (error) {
     throw explained(error);
   } finally {

@@ -105,6 +105,10 @@ const keys = z.strictObject({
       offlineMs: durationMs({ min: 0, max: MAX_STANDING_LIFETIME_MS })
         .default(15 * MINUTE_MS)
         .describe('how long root proxies may go on dialling while no registry answers; 0: not at all'),
+      requireSigned: z
+        .boolean()
+        .default(false)
+        .describe("grant users' dials only when their client signed for each: not those of curl, nor access tokens"),
     })
     .prefault({}),
   oidc: oidc.optional(),

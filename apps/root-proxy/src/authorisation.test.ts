@@ -117,7 +117,7 @@ describe('a dial', { timeout: 60_000 }, () => {
 
   test('A26: a dial that a peer forwards is that of the proof which came along, not of the name', async () => {
     const peer = await channelTo(p1.ports.peer, { kind: 'proxy', proxy: 'p2' }, `p1.${DOMAIN}`);
-    const bobs = certificateProof(await world.credentials.chain(BOB));
+    const bobs = certificateProof(await world.credentials.chain(BOB), '');
     const ask = async (user: string, proof: carry.UserProof | undefined): Promise<carry.Outcome> => {
       const frames = new FramePort(peer.duplex(RawFrameMethods.forward));
       const target = { leaf: 'berlin', node: 'db', port: 80 };
@@ -128,19 +128,19 @@ describe('a dial', { timeout: 60_000 }, () => {
       frames.cancel('done');
       return outcome;
     };
-    const alices = certificateProof(await world.credentials.chain(ALICE));
+    const alices = certificateProof(await world.credentials.chain(ALICE), '');
     assert.equal((await ask('alice', alices)).code, OutcomeCode.OUTCOME_CODE_CONNECTED);
     for (const [user, proof] of [
       ['alice', bobs],
       ['alice', ANONYMOUS_PROOF],
-      ['alice', certificateProof([Buffer.from('no certificate')])],
+      ['alice', certificateProof([Buffer.from('no certificate')], '')],
       ['alice', { kind: { $case: 'accessToken', value: 'no token' } }],
       ['alice', { kind: undefined }],
     ] as const) {
       assert.equal((await ask(user, proof)).code, OutcomeCode.OUTCOME_CODE_DENIED, JSON.stringify(proof));
     }
     assert.equal((await ask('alice', undefined)).code, OutcomeCode.OUTCOME_CODE_INVALID);
-    const agents = certificateProof(await world.credentials.chain({ kind: 'agent', leaf: 'berlin', agent: 'a1' }));
+    const agents = certificateProof(await world.credentials.chain({ kind: 'agent', leaf: 'berlin', agent: 'a1' }), '');
     assert.match((await ask('a1', agents)).detail, /only users dial|no rule/);
   });
 });

@@ -8,6 +8,7 @@ import type { ConnectionSummary, DialObserver, DialOrder } from './dials/types.t
 import { GrantTraces } from './grant-traces.ts';
 import type { FrontDoorRefusal, FrontDoorRequest } from './front-door/server.ts';
 import type { Denied } from './handlers/authority.ts';
+import { proofName } from './security/proof.ts';
 import type { ClaimAnswer } from './registry/messages.ts';
 import type { EnrolmentEnd } from './relay/enrolments.ts';
 import type { TunnelPortRefusal } from './relay/listener.ts';
@@ -196,7 +197,8 @@ export class Journal implements PlaneObserver, DialObserver {
     const fields = { ...targetOf(order), connection, outcome, way: wayText(way), durationMs: Math.round(durationMs) };
     if (outcome === 'connected') this.#telemetry.log.info(EVENT.connectionOpened, fields);
     else this.#telemetry.log.info(EVENT.connectionRefused, { ...fields, detail });
-    this.#auditDial(order, outcome, { connection, outcome, detail, way: wayText(way), source: order.source });
+    const proof = proofName(order.proof);
+    this.#auditDial(order, outcome, { connection, outcome, detail, way: wayText(way), source: order.source, proof });
   }
 
   connectionClosed(order: DialOrder, connection: string, summary: ConnectionSummary): void {

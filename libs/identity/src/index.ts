@@ -84,6 +84,8 @@ export type {
 } from './statements/types.ts';
 export { statementKind, StatementVerifier } from './statements/verifier.ts';
 export type { VerifierOptions } from './statements/verifier.ts';
+export { signDial } from './statements/possession.ts';
+export type { ProvenDial } from './statements/possession.ts';
 export { UserProofs } from './statements/user-proofs.ts';
 export type { ProvenUser, UserProof, UserProofOptions } from './statements/user-proofs.ts';
 export { VerifiedChains } from './statements/verified-chains.ts';

@@ -2,6 +2,8 @@ import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { FramePort, carry } from '@xylem/carrier';
 import type { GrpcChannel } from '@xylem/grpc';
+import { parseIdentity, signDial } from '@xylem/identity';
+import type { TlsMaterial } from '@xylem/identity';
 import { printable } from '@xylem/matrix';
 import { parseAuthority } from '@xylem/tunnel';
 import type { Authority, ConnectionEnd } from '@xylem/tunnel';
@@ -26,8 +28,14 @@ export function readTarget(text: string): Authority {
  * dial fails (status by outcome) or the connection is reset. Nothing is read before the node accepted.
  */
 export async function connectTo(config: ClientConfig, target: Authority, socket: Duplex): Promise<void> {
-  await withRootProxy(config, async (channel) => {
-    const end = await dial(channel, target, config.timeoutMs, socket);
+  await withRootProxy(config, async (channel, identity) => {
+    const end = await dial(
+      channel,
+      target,
+      config.timeoutMs,
+      socket,
+      signedFor(channel, identity, config.domain, target),
+    );
     const name = `${target.node}.${target.leaf}${target.port === 0 ? '' : `:${target.port}`}`;
     const detail = end.detail === '' ? '' : `: ${printable(end.detail)}`;
     if (end.kind === 'not-connected') {
@@ -54,14 +62,23 @@ async function endingOf(channel: GrpcChannel): Promise<string | undefined> {
   return `: ${printable(loss.detail)}${remedy}`;
 }
 
+/** The user's signature for this dial through this root proxy; empty when the certificate is not one that signs. */
+function signedFor(channel: GrpcChannel, own: TlsMaterial, domain: string, target: Authority): string {
+  const identity = parseIdentity(channel.peer?.uris ?? [], domain);
+  const { leaf, node, port } = target;
+  return identity.kind === 'proxy' ? signDial(own, domain, { entry: identity.proxy, leaf, node, port }) : '';
+}
+
 async function dial(
   channel: GrpcChannel,
   target: Authority,
   timeoutMs: number,
   socket: Duplex,
+  signed: string,
 ): Promise<ConnectionEnd> {
   const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
-  frames.send({ kind: { $case: 'open', value: { target, hops: 0, traceparent: '', timeoutMs, user: '' } } });
+  const proof = { kind: { $case: 'certificate' as const, value: { certificates: [], signed } } };
+  frames.send({ kind: { $case: 'open', value: { target, hops: 0, traceparent: '', timeoutMs, user: '', proof } } });
   const carried = carry({ socket, frames, role: 'requester', outcomeTimeoutMs: timeoutMs + OUTCOME_MARGIN_MS });
   const release = onSignal(() => carried.abort('cancelled', 'the user ended it'));
   const end = await carried.closed;

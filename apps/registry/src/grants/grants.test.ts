@@ -6,6 +6,7 @@ import {
   derOfPem,
   memoryTlsSource,
   readPolicy,
+  signDial,
   StatementSigner,
   StatementVerifier,
   UserProofs,
@@ -49,7 +50,9 @@ describe('the registry asked for leave', () => {
     rules = { version: 3, policy: policyOf(YAML), canonical: '', groups: new Map([['carol', ['kept']]]) };
   });
 
-  function grants(changes: { readonly ready?: boolean; readonly offlineMs?: number } = {}): Grants {
+  function grants(
+    changes: { readonly ready?: boolean; readonly offlineMs?: number; readonly requireSigned?: boolean } = {},
+  ): Grants {
     return new Grants({
       signer,
       proofs: new UserProofs({
@@ -67,6 +70,7 @@ describe('the registry asked for leave', () => {
       },
       ready: async () => changes.ready ?? true,
       offlineMs: changes.offlineMs ?? 900_000,
+      requireSigned: changes.requireSigned ?? false,
       onProblem: (detail) => problems.push(detail),
     });
   }
@@ -74,7 +78,7 @@ describe('the registry asked for leave', () => {
   async function certificate(identity: Identity, from = authority): Promise<carry.UserProof> {
     const { cert } = await from.issue(identity, HOUR_MS);
     const certificates = derOfPem(cert).map((der) => Buffer.from(der));
-    return { kind: { $case: 'certificate', value: { certificates } } };
+    return { kind: { $case: 'certificate', value: { certificates, signed: '' } } };
   }
 
   const user = (name: string): Promise<carry.UserProof> => certificate({ kind: 'user', user: name });
@@ -133,8 +137,11 @@ describe('the registry asked for leave', () => {
     const cases: readonly (readonly [carry.UserProof | undefined, RegExp])[] = [
       [undefined, /nothing says who dials/],
       [{ kind: undefined }, /nothing says who dials/],
-      [{ kind: { $case: 'certificate', value: { certificates: [] } } }, /no certificate was shown/],
-      [{ kind: { $case: 'certificate', value: { certificates: [Buffer.from('x')] } } }, /no X\.509 certificate/],
+      [{ kind: { $case: 'certificate', value: { certificates: [], signed: '' } } }, /no certificate was shown/],
+      [
+        { kind: { $case: 'certificate', value: { certificates: [Buffer.from('x')], signed: '' } } },
+        /no X\.509 certificate/,
+      ],
       [await certificate({ kind: 'user', user: 'alice' }, stranger), /root that is trusted/],
       [await certificate({ kind: 'agent', leaf: 'berlin', agent: 'a1' }), /only users dial/],
       [await certificate({ kind: 'proxy', proxy: 'p1' }), /only users dial/],
@@ -189,6 +196,63 @@ describe('the registry asked for leave', () => {
     );
     assert.ok(answers.some(({ status }) => status === 'rejected'));
     assert.equal((await bounded.authorise(request(proof), 'p2')).grant, '');
+  });
+
+  describe('where only signed dials are taken', () => {
+    const entryP1 = { entry: 'p1', leaf: 'berlin', node: 'db', port: 5432 };
+
+    async function alice() {
+      const { ca, cert, key } = await authority.issue({ kind: 'user', user: 'alice' }, HOUR_MS);
+      const own = { ca, cert, key: key.reveal() };
+      const certificates = derOfPem(cert).map((der) => Buffer.from(der));
+      const shown = (signed: string): carry.UserProof => ({
+        kind: { $case: 'certificate', value: { certificates, signed } },
+      });
+      return { own, shown };
+    }
+    const ask = (proof: carry.UserProof, proxy = 'p1', entry = '') =>
+      grants({ requireSigned: true }).authorise(request(proof, { entry }), proxy);
+
+    it('grants what the user signed for, to the root proxy that it was signed for, also over a hop', async () => {
+      const { own, shown } = await alice();
+      const proof = shown(signDial(own, DOMAIN, entryP1));
+      assert.notEqual((await ask(proof)).grant, '');
+      assert.notEqual((await ask(proof, 'p2', 'proxy/p1')).grant, '', 'p1 forwarded it to p2');
+      assert.notEqual((await ask(shown(signDial(own, DOMAIN, { ...entryP1, port: 0 })))).grant, '', 'the only port');
+      assert.match((await ask(proof, 'p2')).detail, /for another root proxy/);
+    });
+
+    it('refuses what can be shown without the key, and what was signed for something else', async () => {
+      const { own, shown } = await alice();
+      const token = signer.accessToken({ user: 'alice', domain: DOMAIN, login: 'l1' }, HOUR_MS);
+      const other = await alice();
+      const signed = signDial(own, DOMAIN, entryP1);
+      const cases: readonly (readonly [carry.UserProof, RegExp])[] = [
+        [shown(''), /has not signed .*only signed dials are taken here; use xylem connect/],
+        [{ kind: { $case: 'accessToken', value: token } }, /whoever has seen it/],
+        [shown('a.b.c'), /not signed by the certificate's key/],
+        [shown(signDial(other.own, DOMAIN, entryP1)), /not signed by the certificate's key/],
+        [shown(`${signed.slice(0, -2)}AA`), /not signed by the certificate's key/],
+        [shown(signDial(own, DOMAIN, { ...entryP1, node: 'web' })), /for another dial/],
+        [shown(signDial(own, DOMAIN, { ...entryP1, port: 22 })), /for another dial/],
+        [shown(signDial(own, DOMAIN, { ...entryP1, leaf: 'tokyo' })), /for another dial/],
+        [shown(signDial(own, DOMAIN, entryP1, Date.now() - 2 * 60_000)), /not made just now; check the clock/],
+        [shown(signDial(own, DOMAIN, entryP1, Date.now() + 2 * 60_000)), /not made just now/],
+        [shown(signer.membership({ epoch: 1n, revision: 1n, sha256: 'a'.repeat(64) })), /not signed by/],
+      ];
+      for (const [proof, expected] of cases) {
+        const { grant, detail } = await ask(proof);
+        assert.equal(grant, '');
+        assert.match(detail, expected);
+      }
+    });
+
+    it('leaves nobody in particular to the policy, and elsewhere a weak proof is enough', async () => {
+      const { shown } = await alice();
+      assert.notEqual((await grants().authorise(request(shown('')), 'p1')).grant, '');
+      const { detail } = await ask({ kind: { $case: 'anonymous', value: {} } });
+      assert.match(detail, /nobody without a name/);
+    });
   });
 
   it('gives a standing grant with the part of the policy that concerns the leaf cluster, and no other', async () => {

@@ -16,6 +16,8 @@ export interface GrantOptions {
   readonly ready: (waitMs: number) => Promise<boolean>;
   /** Life of standing grants; 0: none are given. */
   readonly offlineMs: number;
+  /** Whether a user's dial is granted only when the user's client signed for it. */
+  readonly requireSigned: boolean;
   /** A standing grant cannot be made. */
   readonly onProblem: (detail: string) => void;
 }
@@ -60,9 +62,12 @@ export class Grants {
     await this.#assertReady();
     const shown = proofFromWire(request.proof);
     if (shown === undefined) return { grant: '', detail: 'nothing says who dials', user: '' };
-    const proof = await this.#options.proofs.verify(shown);
+    const { signer, policy, proofs, requireSigned } = this.#options;
+    const proof = await proofs.verify(shown, { ...dial, entry: entryOf(request, proxy) });
     if (proof.kind === 'refused') return { grant: '', detail: proof.detail, user: '' };
-    const { signer, policy } = this.#options;
+    if (requireSigned && proof.weakness !== undefined) {
+      return { grant: '', detail: unsigned(proof.weakness), user: proof.user ?? '' };
+    }
     const { user } = proof;
     const question = { user, leaf: dial.leaf, node: dial.node, port: dial.port };
     const decision = policy.decide(question);
@@ -114,6 +119,15 @@ interface RequestedDial {
   readonly agent: string;
   readonly instance: string;
   readonly connection: string;
+}
+
+/** The root proxy that the user came to: the calling one says who, and the user's signature says whether that is true. */
+function entryOf({ entry }: wire.AuthoriseDialRequest, proxy: string): string {
+  return entry === '' ? proxy : entry.replace(/^proxy\//, '');
+}
+
+function unsigned(weakness: string): string {
+  return `${weakness}, and only signed dials are taken here; use xylem connect, forward or ssh`;
 }
 
 function readRequest({ target, connection, agent, instance }: wire.AuthoriseDialRequest): RequestedDial {

@@ -8,7 +8,7 @@ export function proofFromWire(proof: carry.UserProof | undefined): UserProof | u
     case 'anonymous':
       return { kind: 'anonymous' };
     case 'certificate':
-      return { kind: 'certificate', chain: kind.value.certificates };
+      return { kind: 'certificate', chain: kind.value.certificates, signed: kind.value.signed };
     case 'accessToken':
       return { kind: 'token', token: kind.value };
     default:

@@ -160,7 +160,7 @@ function settings(id: string, store: RegistrySettings['store']): RegistrySetting
     telemetry: {},
     authority: { certificateTtlMs: HOUR_MS, userTtlMs: 12 * HOUR_MS },
     enrol: { listen: '127.0.0.1:0' },
-    grants: { offlineMs: 900_000 },
+    grants: { offlineMs: 900_000, requireSigned: false },
     id,
     listen: '127.0.0.1:0',
     store,

@@ -84,7 +84,7 @@ export class FrontDoor {
     if (uris.length > 0) {
       const identity = parseIdentity(uris, this.#domain);
       if (identity.kind === 'user') {
-        return { ok: true, caller: { user: identity.user, proof: certificateProof(certificates) } };
+        return { ok: true, caller: { user: identity.user, proof: certificateProof(certificates, '') } };
       }
       const who =
         identity.kind === 'problem'

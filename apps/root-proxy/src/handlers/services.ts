@@ -13,7 +13,7 @@ import type { RelayPorts } from '../relay/inbound.ts';
 import type { Overview } from '../overview.ts';
 import type { TunnelPlane } from '../tunnels/plane.ts';
 import type { PolicyGate } from '../security/policy-gate.ts';
-import { certificateProof } from '../security/proof.ts';
+import { certificateProof, signedBy } from '../security/proof.ts';
 import { Visible } from '../security/visible.ts';
 import { authorise } from './authority.ts';
 import type { Guard } from './authority.ts';
@@ -77,12 +77,17 @@ export function accessServices({ guard, dials, tracing, overview, gate }: Servic
   return [
     handleDuplex(RawFrameMethods.dial, async (call, peer) => {
       const { user } = authorise('/xylem.access.v1.AccessService/Dial', peer, guard);
-      // Who the user is comes from the certificate, and how far the dial has come from us: both are ignored in `open`.
+      // Who the user is comes from the certificate, and how far the dial has come from us: of `open` only what the user signed counts.
       await serveDialStream(call, {
         dials,
         tracing,
         span: SPAN.accessDial,
-        order: () => ({ hops: 0, user, proof: certificateProof(peer.certificates), source: peer.address }),
+        order: ({ proof }) => ({
+          hops: 0,
+          user,
+          proof: certificateProof(peer.certificates, signedBy(proof)),
+          source: peer.address,
+        }),
       });
     }),
     handleUnary(AccessService.listNodes, async ({ leaf }, { peer }) => {

@@ -56,20 +56,31 @@ export class World {
   registry: RunningRegistry | undefined;
   /** The first policy. */
   readonly policy: string;
+  readonly #requireSigned: boolean;
   readonly #folder = mkdtempSync(join(tmpdir(), 'xylem-root-proxy-'));
   readonly #closers: (() => unknown)[] = [];
   readonly nodes = new Map<string, number>();
 
-  private constructor(credentials: Credentials, balancer: Balancer, balancerPort: number, policy: string) {
-    this.policy = policy;
+  private constructor(
+    credentials: Credentials,
+    balancer: Balancer,
+    balancerPort: number,
+    rules: { readonly policy: string; readonly requireSigned: boolean },
+  ) {
+    this.policy = rules.policy;
+    this.#requireSigned = rules.requireSigned;
     this.credentials = credentials;
     this.balancer = balancer;
     this.balancerPort = balancerPort;
   }
 
-  static async create(policy: Policy = roundRobin, rules = OPEN_POLICY): Promise<World> {
+  /** @param requireSigned As `grants.requireSigned` of the registry. */
+  static async create(policy: Policy = roundRobin, rules = OPEN_POLICY, requireSigned = false): Promise<World> {
     const balancer = new Balancer(policy);
-    const world = new World(await Credentials.create(), balancer, await balancer.listen(), rules);
+    const world = new World(await Credentials.create(), balancer, await balancer.listen(), {
+      policy: rules,
+      requireSigned,
+    });
     await world.startRegistry();
     return world;
   }
@@ -87,7 +98,7 @@ export class World {
         authority: { certificateTtlMs: HOUR_MS, userTtlMs: HOUR_MS },
         enrol: { listen: ANY },
         policy: { file: policyFile },
-        grants: { offlineMs: 900_000 },
+        grants: { offlineMs: 900_000, requireSigned: this.#requireSigned },
         leaseTtlMs: 2_000,
         heartbeatIntervalMs: 500,
       },

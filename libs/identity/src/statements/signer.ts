@@ -1,10 +1,11 @@
-import { createPrivateKey, sign } from 'node:crypto';
+import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readOwnUris } from '../chain.ts';
 import { parseIdentity } from '../identity.ts';
 import { derOfPem } from '../pem.ts';
 import type { TlsMaterial } from '../tls-material.ts';
 import { TO_CLAIMS } from './claims.ts';
+import { compactJws } from './compact.ts';
 import {
   MAX_ACCESS_LIFETIME_MS,
   MAX_GRANT_LIFETIME_MS,
@@ -93,9 +94,7 @@ export class StatementSigner {
     const iat = Math.floor((this.#options.now ?? Date.now)() / MS_PER_SECOND);
     const exp = lifetimeMs === undefined ? {} : { exp: iat + Math.max(1, Math.floor(lifetimeMs / MS_PER_SECOND)) };
     const header = { alg: 'ES256', typ: STATEMENT_TYPE[kind], x5c: chain };
-    const signed = `${base64url(header)}.${base64url({ iss: issuer, iat, ...exp, ...claims })}`;
-    const signature = sign('sha256', Buffer.from(signed), { key, dsaEncoding: 'ieee-p1363' });
-    const text = `${signed}.${signature.toString('base64url')}`;
+    const text = compactJws(header, { iss: issuer, iat, ...exp, ...claims }, key);
     if (text.length <= MAX_STATEMENT_CHARACTERS) return text;
     throw new StatementError(
       `a ${STATEMENT_TYPE[kind]} of ${text.length} characters is longer than ${MAX_STATEMENT_CHARACTERS}; use groups and patterns to make the policy shorter`,
@@ -123,10 +122,6 @@ function prepare(material: TlsMaterial, domain: string): Signing {
     issuer: `registry/${identity.registry}`,
     chain: chain.map((der) => der.toString('base64')),
   };
-}
-
-function base64url(part: object): string {
-  return Buffer.from(JSON.stringify(part)).toString('base64url');
 }
 
 function bounded(lifetimeMs: number, mostMs: number): number {

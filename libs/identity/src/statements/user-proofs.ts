@@ -1,13 +1,19 @@
 import { completeChain } from '../chain.ts';
+import type { VerifiedChain } from '../chain.ts';
 import { describeIdentity } from '../identity.ts';
+import { flawOfSignedDial } from './possession.ts';
+import type { ProvenDial, SignedDial } from './possession.ts';
 import type { RefusedStatement } from './types.ts';
 import { VerifiedChains } from './verified-chains.ts';
 import { StatementVerifier } from './verifier.ts';
 
 /** What somebody showed of who they are. */
 export type UserProof =
-  /** DER as verified in a TLS handshake, the end entity first. */
-  | { readonly kind: 'certificate'; readonly chain: readonly Uint8Array[] }
+  /**
+   * `chain`: DER as verified in a TLS handshake, the end entity first. It is public: whoever the user once came to has it. `signed`:
+   * what the user's client signed for this dial with its key, which nobody else can; empty where it cannot.
+   */
+  | { readonly kind: 'certificate'; readonly chain: readonly Uint8Array[]; readonly signed: string }
   | { readonly kind: 'token'; readonly token: string }
   /** Nobody in particular. */
   | { readonly kind: 'anonymous' };
@@ -29,6 +35,8 @@ export interface ProvenUser {
   readonly kind: 'user';
   /** undefined: nobody in particular. */
   readonly user: string | undefined;
+  /** Why this does not show that the user asked for this very dial; undefined when it does, and for nobody. */
+  readonly weakness: string | undefined;
   /** End of what was shown, milliseconds since 1970; undefined for nobody. */
   readonly notAfterMs: number | undefined;
 }
@@ -49,40 +57,62 @@ export class UserProofs {
     this.#tokens = new StatementVerifier({ domain, trust });
   }
 
-  /** Never rejects. */
-  async verify(proof: UserProof): Promise<ProvenUser | RefusedStatement> {
+  /**
+   * Never rejects.
+   *
+   * @param dial What the user asks for; undefined: nothing yet, so nothing can be signed for it.
+   */
+  async verify(proof: UserProof, dial?: ProvenDial): Promise<ProvenUser | RefusedStatement> {
     switch (proof.kind) {
       case 'anonymous':
-        return { kind: 'user', user: undefined, notAfterMs: undefined };
+        return { kind: 'user', user: undefined, weakness: undefined, notAfterMs: undefined };
       case 'certificate':
-        return this.#certificate(proof.chain);
+        return this.#certificate(proof, dial);
       case 'token':
         return this.#token(proof.token);
     }
   }
 
-  #certificate(chain: readonly Uint8Array[]): ProvenUser | RefusedStatement {
+  async #certificate(
+    { chain, signed }: Extract<UserProof, { kind: 'certificate' }>,
+    dial: ProvenDial | undefined,
+  ): Promise<ProvenUser | RefusedStatement> {
     const { trust, intermediates } = this.#options;
     const complete = (shown: readonly Uint8Array[]): readonly Uint8Array[] => completeChain(shown, intermediates());
     const verified = this.#chains.verify(chain, trust(), Date.now(), complete);
     if (verified.kind === 'problem') return refused(`the certificate was refused: ${verified.detail}`);
     const { identity, issuedAtMs, notAfterMs } = verified;
-    if (identity.kind === 'user') return this.#current(identity.user, issuedAtMs, notAfterMs);
-    return refused(`the certificate is that of ${describeIdentity(identity)}; only users dial`);
+    if (identity.kind !== 'user') {
+      return refused(`the certificate is that of ${describeIdentity(identity)}; only users dial`);
+    }
+    const weakness = await weaknessOf(signed, verified, dial && { ...dial, user: identity.user });
+    return this.#current({ user: identity.user, weakness, notAfterMs }, issuedAtMs);
   }
 
   async #token(text: string): Promise<ProvenUser | RefusedStatement> {
     const verdict = await this.#tokens.accessToken(text);
     if (verdict.kind === 'verified') {
-      return this.#current(verdict.content.user, verdict.issuedAtMs, verdict.expiresAtMs);
+      const { user } = verdict.content;
+      const proven = { user, weakness: 'an access token can be shown by whoever has seen it' };
+      return this.#current({ ...proven, notAfterMs: verdict.expiresAtMs }, verdict.issuedAtMs);
     }
     return refused(`the access token was refused: ${verdict.detail}; log in: xylem login`);
   }
 
-  #current(user: string, issuedAtMs: number, notAfterMs: number | undefined): ProvenUser | RefusedStatement {
-    const why = this.#options.refusal(`user/${user}`, issuedAtMs);
-    return why === undefined ? { kind: 'user', user, notAfterMs } : refused(why);
+  #current(proven: Omit<ProvenUser, 'kind'>, issuedAtMs: number): ProvenUser | RefusedStatement {
+    const why = this.#options.refusal(`user/${proven.user}`, issuedAtMs);
+    return why === undefined ? { kind: 'user', ...proven } : refused(why);
   }
+}
+
+async function weaknessOf(
+  signed: string,
+  { publicKey }: VerifiedChain,
+  dial: SignedDial | undefined,
+): Promise<string | undefined> {
+  if (dial === undefined || signed === '') return "the user's client has not signed for this dial";
+  const flaw = await flawOfSignedDial(signed, publicKey, dial);
+  return flaw && `what the user's client signed does not count: ${flaw}`;
 }
 
 function refused(detail: string): RefusedStatement {

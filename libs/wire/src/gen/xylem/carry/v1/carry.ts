@@ -154,7 +154,7 @@ export interface Open {
   timeoutMs: number;
   /** The user on whose behalf a peer forwards. Set by root proxies only; ignored from users. */
   user: string;
-  /** What the user showed to the root proxy it came to. Set by root proxies only; ignored from users. */
+  /** What the user showed to the root proxy it came to. Set by root proxies only; from users only `certificate.signed` is read. */
   proof?: UserProof | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -177,6 +177,8 @@ export interface UserProof {
 
 export interface CertificateChain {
   certificates: Buffer[];
+  /** What the user's client signed for this very dial with the certificate's key (docs/PROTOCOL.md); empty where it cannot. */
+  signed: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -612,13 +614,16 @@ export const UserProof: MessageFns<UserProof> = {
 };
 
 function createBaseCertificateChain(): CertificateChain {
-  return { certificates: [], _unknownFields: {} };
+  return { certificates: [], signed: "", _unknownFields: {} };
 }
 
 export const CertificateChain: MessageFns<CertificateChain> = {
   encode(message: CertificateChain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.certificates) {
       writer.uint32(10).bytes(v!);
+    }
+    if (message.signed !== "") {
+      writer.uint32(18).string(message.signed);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -652,6 +657,14 @@ export const CertificateChain: MessageFns<CertificateChain> = {
             message.certificates.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.signed = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -678,6 +691,7 @@ export const CertificateChain: MessageFns<CertificateChain> = {
   fromPartial<I extends Exact<DeepPartial<CertificateChain>, I>>(object: I): CertificateChain {
     const message = createBaseCertificateChain();
     message.certificates = object.certificates?.map((e) => e) || [];
+    message.signed = object.signed ?? "";
     return message;
   },
 };
