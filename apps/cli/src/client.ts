@@ -3,6 +3,7 @@ import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource } from '@xylem/identity';
 import type { FileTlsSource, TlsFiles, TlsMaterial } from '@xylem/identity';
+import { printable } from '@xylem/matrix';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { ClientConfig } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
