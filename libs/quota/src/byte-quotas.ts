@@ -83,6 +83,8 @@ export class ByteQuotas {
     if (user !== undefined) user.credit -= bytes;
     if (group !== undefined) group.credit -= bytes;
     turn.credit -= bytes;
+    // What was read before it was held back, and is passed on now.
+    if ([user, group, turn].some((ticket) => ticket?.waitsSince !== undefined)) return false;
     return this.#passUser(flow, now) && this.#passGroup(flow, now) && this.#passTurn(flow, now);
   }
 
