@@ -35,6 +35,10 @@ export interface AgentChanges {
   readonly steering?: 'sni' | 'off';
   /** host:port of the load balancer. */
   readonly root: string;
+  /** host:port of node `echo`. Default: a server of this process. */
+  readonly echo?: string;
+  /** Where its metrics are. Default: somewhere. */
+  readonly ops?: string;
 }
 
 interface RegistryPart {
@@ -105,7 +109,8 @@ export class Rig {
   }
 
   /** Starts an agent; does not wait for anything. */
-  async startAgent(leaf: string, agent: string, { root, steering = 'sni' }: AgentChanges): Promise<Service> {
+  async startAgent(leaf: string, agent: string, changes: AgentChanges): Promise<Service> {
+    const { root, steering = 'sni', echo, ops } = changes;
     const folder = await this.#files.part(`${leaf}-${agent}`, { kind: 'agent', leaf, agent });
     // A server on a port of this machine always has an AddressInfo.
     const { port } = this.#echo.address() as AddressInfo;
@@ -114,8 +119,8 @@ export class Rig {
       agent,
       root,
       steering,
-      nodes: [{ name: 'echo', ports: [{ port: ECHO_PORT, address: `127.0.0.1:${port}` }] }],
-      ops: { listen: await this.#ports.address(0) },
+      nodes: [{ name: 'echo', ports: [{ port: ECHO_PORT, address: echo ?? `127.0.0.1:${port}` }] }],
+      ops: { listen: ops ?? (await this.freeAddress()) },
     });
     return this.#start(`${leaf}/${agent}`, 'leaf-agent', folder);
   }
@@ -123,6 +128,11 @@ export class Rig {
   /** A certificate of this deployment's authority, for a test that speaks for itself. */
   credentials(name: string, identity: Identity): Promise<PartFolder> {
     return this.#files.part(name, identity);
+  }
+
+  /** A free port of this machine, for a program of the test's own. */
+  freeAddress(): Promise<string> {
+    return this.#ports.address(0);
   }
 
   /** The folder of everything: configurations, certificates, logs. */

@@ -87,6 +87,11 @@ export class Service {
     this.#child.stdin?.write(`${line}\n`);
   }
 
+  /** Its standard input ends: for a program that stops by that. */
+  endInput(): void {
+    this.#child.stdin?.end();
+  }
+
   kill(signal: NodeJS.Signals): void {
     if (this.#exit === undefined) this.#child.kill(signal);
   }
