@@ -147,6 +147,21 @@ test('ending connections and opening others forgives nothing and costs nothing',
   assert.equal(loop.quotas.nextTimeout(loop.now), undefined);
 });
 
+test('who is read while it waits is charged for it, waits on, and is named once', () => {
+  for (const limits of [{}, { userBytesPerSecond: 1_000_000 }, { groupBytesPerSecond: 1_000_000 }]) {
+    const loop = new Loop(limits);
+    const flow = loop.quotas.open({ user: 'alice', group: 'berlin' }, 0);
+    while (loop.quotas.spend(flow, 64 * KIB, 0));
+    for (let reads = 0; reads < 10; reads += 1) assert.equal(loop.quotas.spend(flow, 64 * KIB, 0), false);
+    let named = 0;
+    for (let due = loop.quotas.nextTimeout(0); due !== undefined; due = loop.quotas.nextTimeout(loop.now)) {
+      loop.now = Math.max(loop.now, due) + 0.01;
+      named += loop.quotas.turn(loop.now).length;
+    }
+    assert.equal(named, 1);
+  }
+});
+
 test('says when the next one may go on, and nothing when nobody waits', () => {
   const loop = new Loop({ userBytesPerSecond: 64 * KIB });
   const flow = loop.quotas.open({ user: 'alice', group: 'berlin' }, 0);
