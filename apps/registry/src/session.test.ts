@@ -258,7 +258,7 @@ test(
   },
 );
 
-test('agents, users and other registries have no session', { timeout: 30_000 }, async (t) => {
+test('A3: agents, users and other registries have no session', { timeout: 30_000 }, async (t) => {
   const registry = await world.registry(t, 'r1', await embedded(t));
   await registry.ready();
   for (const identity of [

@@ -52,7 +52,7 @@ async function outcomeOf(frames: FramePort): Promise<carry.Outcome> {
   return first.frame.kind.value;
 }
 
-test('Dial carries a connection for the user of the certificate, whatever open says', async () => {
+test('A19: Dial carries a connection for the user of the certificate, whatever open says', async () => {
   const channel = await channelTo(p1.ports.access, ada);
   const frames = new FramePort(channel.duplex(RawFrameMethods.dial));
   frames.send(open('web', 'eve'));
@@ -135,7 +135,7 @@ test('ListNodes merges what all proxies can reach, and keeps to the leaf cluster
   assert.deepEqual((await channel.unary(AccessService.listNodes, { leaf: 'paris' }, 5_000)).leaves, []);
 });
 
-test('no port serves the methods of another role', async () => {
+test('A3: no port serves the methods of another role', async () => {
   const attempts: readonly (readonly [number, Identity, string])[] = [
     [p1.ports.access, { kind: 'agent', leaf: 'berlin', agent: 'a1' }, DOMAIN],
     [p1.ports.access, { kind: 'proxy', proxy: 'p2' }, DOMAIN],
@@ -178,7 +178,7 @@ test('users who hang up at another root proxy do not end what its other users ha
   kept.cancel('done');
 });
 
-test('a malformed frame on Dial is answered, and the next dial works', async () => {
+test('A7: a malformed frame on Dial is answered, and the next dial works', async () => {
   const channel = await channelTo(p1.ports.access, ada);
   const stream = channel.duplex(RawFrameMethods.dial);
   const answer = new Promise<Buffer>((resolve) => stream.once('data', resolve));

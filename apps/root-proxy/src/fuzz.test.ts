@@ -5,8 +5,19 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 import { createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import type { Identity } from '@xylem/identity';
-import { AccessService, AdminService, ChannelService, PeerService, RegistryService, TunnelService } from '@xylem/wire';
+import { HOSTILE_MESSAGES, mutated } from '@xylem/testkit';
+import type { HostileMessage } from '@xylem/testkit';
+import {
+  AccessService,
+  AdminService,
+  ChannelService,
+  PeerService,
+  RegistryService,
+  TunnelService,
+  tunnel,
+} from '@xylem/wire';
 import { DOMAIN } from './testing/credentials.ts';
+import { RawClient } from './testing/raw-client.ts';
 import { claimedBy, connectThrough, eventually, World } from './testing/world.ts';
 import type { WorldProxy } from './testing/world.ts';
 
@@ -15,7 +26,10 @@ import type { WorldProxy } from './testing/world.ts';
  * connection that another leaf cluster carries meanwhile must not notice.
  */
 
-const ROUNDS = 40;
+const ROUNDS = 20;
+const HEADS = 150;
+/** What is kept after all of it, garbage included that was not collected yet. */
+const MAX_HEAP_GROWTH = 64 * 2 ** 20;
 const MAX_RUBBISH = 4_096;
 const ANSWER_MS = 5_000;
 
@@ -85,7 +99,14 @@ const DOORS: readonly Door[] = [
     port: () => world.registryPort,
     identity: { kind: 'proxy', proxy: 'p9' },
     serverName: `registry.${DOMAIN}`,
-    services: [RegistryService, AdminService, ChannelService],
+    services: [RegistryService, ChannelService],
+  },
+  {
+    name: 'registry, by an administrator',
+    port: () => world.registryPort,
+    identity: { kind: 'user', user: 'admin@r1' },
+    serverName: `registry.${DOMAIN}`,
+    services: [AdminService],
   },
 ];
 
@@ -102,34 +123,91 @@ function rubbish(round: number): Buffer {
   return bytes;
 }
 
-async function send(channel: GrpcChannel, method: MethodDefinition<Buffer, Buffer>): Promise<void> {
-  for (let round = 0; round < ROUNDS; round += 1) {
-    if (!method.requestStream) {
-      await channel.unary(method, rubbish(round), ANSWER_MS).catch(() => undefined);
-      continue;
-    }
-    const stream = channel.stream(method);
-    for (let message = 0; message < 3; message += 1) stream.send(rubbish(round + message));
-    stream.end();
-    const late = setTimeout(() => stream.cancel('no end in time'), ANSWER_MS);
-    await stream.closed;
-    clearTimeout(late);
+/** One call, with what is sent on it; ends when the answer is there or the stream is over. */
+async function call(
+  channel: GrpcChannel,
+  method: MethodDefinition<Buffer, Buffer>,
+  ...messages: readonly Buffer[]
+): Promise<void> {
+  if (!method.requestStream) {
+    for (const message of messages) await channel.unary(method, message, ANSWER_MS).catch(() => undefined);
+    return;
   }
+  const stream = channel.stream(method);
+  for (const message of messages) stream.send(message);
+  stream.end();
+  const late = setTimeout(() => stream.cancel('no end in time'), ANSWER_MS);
+  await stream.closed;
+  clearTimeout(late);
+}
+
+async function send(channel: GrpcChannel, method: MethodDefinition<Buffer, Buffer>): Promise<void> {
+  await Promise.all(HOSTILE_MESSAGES.map(({ bytes }) => call(channel, method, bytes)));
+  const rounds = Array.from({ length: ROUNDS }, (_none, round) => round);
+  await Promise.all(
+    rounds.map((round) => call(channel, method, rubbish(round), rubbish(round + 1), rubbish(round + 2))),
+  );
+}
+
+function unharmed(): void {
+  assert.deepEqual(
+    p1.log.filter(({ event }) => event === 'internal.error'),
+    [],
+  );
+  assert.ok(claimedBy(p1, 'a1'));
 }
 
 for (const door of DOORS) {
   test(`A7: rubbish on every method of the ${door.name} changes nothing`, async () => {
     const { client } = await connectThrough(p1.ports.frontDoor, 'web.berlin:80');
     const channel = await channelTo(door);
+    const before = process.memoryUsage().heapUsed;
     for (const method of door.services.flatMap(rawMethods)) await send(channel, method);
     channel.close();
     client.say('still here');
     assert.match(await client.hears('still here', ANSWER_MS), /still here/);
     client.socket.destroy();
-    assert.deepEqual(
-      p1.log.filter(({ event }) => event === 'internal.error'),
-      [],
-    );
-    assert.ok(claimedBy(p1, 'a1'));
+    unharmed();
+    assert.ok(process.memoryUsage().heapUsed - before < MAX_HEAP_GROWTH);
   });
 }
+
+const HELLO: tunnel.AgentHello = {
+  minVersion: 1,
+  maxVersion: 1,
+  leaf: 'mallory',
+  agent: 'm1',
+  instanceNonce: 'fuzz',
+  tunnelId: 't1',
+  replacesTunnelId: '',
+  wantedProxy: '',
+  nodes: [],
+  software: 'fuzz',
+  traceparent: '',
+};
+
+test('A7: rubbish behind an honest hello, and hellos that are nearly right, end as their own tunnel only', async () => {
+  const [door] = DOORS;
+  const [attach] = rawMethods({ attach: TunnelService.attach });
+  assert.ok(door !== undefined && attach !== undefined);
+  const hello = (tunnelId: string): Buffer =>
+    Buffer.from(tunnel.AttachRequest.encode({ kind: { $case: 'hello', value: { ...HELLO, tunnelId } } }).finish());
+  const attack = async ({ bytes }: HostileMessage, index: number): Promise<void> => {
+    const channel = await channelTo(door);
+    await call(channel, attach, hello(`t${index}`), bytes, mutated(bytes));
+    await call(channel, attach, mutated(hello('t')));
+    channel.close();
+  };
+  await Promise.all(HOSTILE_MESSAGES.map(attack));
+  unharmed();
+});
+
+test('A7: heads at the front door that are nearly right, and bytes at random, open nothing', async () => {
+  const head = Buffer.from('CONNECT web.nowhere:80 HTTP/1.1\r\nHost: web.nowhere:80\r\nX-A: b\r\n\r\n');
+  for (let round = 0; round < HEADS; round += 1) {
+    const client = await RawClient.connect(p1.ports.frontDoor);
+    client.socket.end(round % 3 === 0 ? randomBytes(round) : mutated(head));
+    assert.doesNotMatch(await client.closes(), /^HTTP\/1\.1 200/);
+  }
+  unharmed();
+});

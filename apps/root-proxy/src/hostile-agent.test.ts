@@ -35,7 +35,7 @@ test('a Carry that fails before its outcome answers the user at once', async () 
   assert.ok(performance.now() - began < 2_000, `${performance.now() - began} ms of the dial's 10 s`);
 });
 
-test("another agent's Carry never answers a dial, though it knows the connection's name", async () => {
+test("A2: another agent's Carry never answers a dial, though it knows the connection's name", async () => {
   const other = await ScriptedAgent.attach(world, p1, 'paris', 'b1');
   const answer = connectThrough(p1.ports.frontDoor, 'web.berlin:80');
   const { value: dial } = await agent.hears('dialRequest');
@@ -58,7 +58,7 @@ test("another agent's Carry never answers a dial, though it knows the connection
   other.channel.close();
 });
 
-test('the words of an agent are cut to one line of printable characters, for users and in logs', async () => {
+test('A24: the words of an agent are cut to one line of printable characters, for users and in logs', async () => {
   const answer = connectThrough(p1.ports.frontDoor, 'web.berlin:80');
   const { value: dial } = await agent.hears('dialRequest');
   refuse(agent.carry(dial.connection), 'refused', `\u001b[31mred\r\nX-Evil: 1\r\n${'x'.repeat(10_000)}`);
@@ -70,7 +70,7 @@ test('the words of an agent are cut to one line of printable characters, for use
   assert.ok(String(line['detail']).length <= 300);
 });
 
-test('a pool report as long as an agent likes leaves the matrix whole', async () => {
+test('A23: a pool report as long as an agent likes leaves the matrix whole', async () => {
   const entries = Array.from({ length: 900 }, (_, n) => ({
     proxy: `p${n}`,
     state: 'backoff',

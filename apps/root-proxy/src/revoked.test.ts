@@ -54,7 +54,7 @@ async function accessTo(t: TestContext, proxy: WorldProxy, material: TlsMaterial
   return channel;
 }
 
-test("a revoked agent's tunnel is cut at once and refused from then on, another agent's goes on", async () => {
+test("A21: a revoked agent's tunnel is cut at once and refused from then on, another agent's goes on", async () => {
   await world.agent('berlin', 'a1');
   await world.agent('paris', 'b1');
   await eventually('both have claims', () => claimedBy(p1, 'a1') && claimedBy(p1, 'b1'));
@@ -76,7 +76,7 @@ test("a revoked agent's tunnel is cut at once and refused from then on, another 
   assert.equal(claimedBy(p1, 'b1'), true);
 });
 
-test("a revoked user's connections are reset however they came in, and new ones denied with the reason", async (t) => {
+test("A21: a revoked user's connections are reset however they came in, and new ones denied with the reason", async (t) => {
   await world.agent('berlin', 'a1');
   await eventually('p1 is claimed', () => claimedBy(p1, 'a1'));
   const channel = await accessTo(t, p1, ada);

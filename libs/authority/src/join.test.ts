@@ -50,7 +50,7 @@ function codeOf(decision: Grant | Refusal | 'conflict'): string {
   return decision === 'conflict' ? decision : decision.kind === 'refused' ? decision.code : 'granted';
 }
 
-test('a token gives the identity it was made for, once', () => {
+test('A4: a token gives the identity it was made for, once', () => {
   const records = withToken();
   assert.deepEqual(join(records, ASK), {
     kind: 'granted',
@@ -63,7 +63,7 @@ test('a token gives the identity it was made for, once', () => {
   assert.equal(records.identity('leaf/berlin/agent/a1').record?.key, 'k1');
 });
 
-test('whoever used it may ask again with the same key, until it would have expired', () => {
+test('A4: whoever used it may ask again with the same key, until it would have expired', () => {
   const records = withToken();
   join(records, ASK);
   assert.deepEqual(join(records, ASK), {
@@ -75,7 +75,7 @@ test('whoever used it may ask again with the same key, until it would have expir
   assert.equal(codeOf(decide(records, ASK, TOKEN.expiresAtMs)), 'token-refused');
 });
 
-test('is refused when unknown, expired, or for another role, leaf cluster, name or address', () => {
+test('A4: is refused when unknown, expired, or for another role, leaf cluster, name or address', () => {
   assert.equal(codeOf(decide(new Records(), ASK)), 'token-refused');
   assert.equal(codeOf(decide(withToken(), ASK, TOKEN.expiresAtMs)), 'token-refused');
   assert.equal(codeOf(decide(withToken(), { ...ASK, leaf: 'tokyo' })), 'token-mismatch');
@@ -121,7 +121,7 @@ test('a revoked identity joins again only after it was unlocked, with a new toke
   assert.equal(codeOf(join(records, { ...ASK, key: 'k2' }, NOW + 3)), 'granted');
 });
 
-test('of any number of uses in any order of their steps exactly one succeeds', () => {
+test('A4: of any number of uses in any order of their steps exactly one succeeds', () => {
   const uses = fc.array(fc.record({ name: fc.constantFrom('a1', 'a2', 'a3'), key: fc.uuid() }), {
     minLength: 2,
     maxLength: 12,

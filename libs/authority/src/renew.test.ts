@@ -76,7 +76,7 @@ test('a request for the key of the shown certificate is refused', () => {
   assert.equal(renew(records, holder, 'k1', NOW + 1), 'invalid');
 });
 
-test('a copied key locks both, whoever comes first and whatever they claim', () => {
+test('A6: a copied key locks both, whoever comes first and whatever they claim', () => {
   for (const claimed of [0, 1, 2, 3, 2 ** 50]) {
     const { records, holder } = joined();
     const thief = { ...holder, generation: claimed };

@@ -163,7 +163,7 @@ for (const hops of [0, 1] as const) {
 }
 
 describe('a tunnel that is lost', LIMIT, () => {
-  test('resets the user, never a clean end', async () => {
+  test('A26: resets the user, never a clean end', async () => {
     const world = await makeWorld({ relayed: true });
     const { user, node, ends } = await world.dial();
     node.write('part of an answer');
@@ -178,7 +178,7 @@ describe('a tunnel that is lost', LIMIT, () => {
     await world.close();
   });
 
-  test('resets the user when bytes went missing', async () => {
+  test('A26: resets the user when bytes went missing', async () => {
     let frames = 0;
     const world = await makeWorld({
       tamper: (bytes) => {
@@ -198,7 +198,7 @@ describe('a tunnel that is lost', LIMIT, () => {
     await world.close();
   });
 
-  test('resets both ends on a frame that is none', async () => {
+  test('A7: resets both ends on a frame that is none', async () => {
     let frames = 0;
     const world = await makeWorld({
       tamper: (bytes) => {

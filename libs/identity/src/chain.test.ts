@@ -68,7 +68,7 @@ describe('a chain shown outside a handshake', () => {
     assert.deepEqual(Buffer.from(verified.root), Buffer.from(derOf(anchor.certificate)));
   });
 
-  it('is refused when it leads elsewhere, lacks a part, or is none', async () => {
+  it('A1: is refused when it leads elsewhere, lacks a part, or is none', async () => {
     const chain = await chainOf();
     const nowhere = /does not lead to a root/;
     assert.match(problemWith(chain, pemOfDer(derOf((await forgeRoot()).certificate))), nowhere);
@@ -83,7 +83,7 @@ describe('a chain shown outside a handshake', () => {
     assert.match(problemWith([Buffer.alloc(9_000)], trust), /no X\.509/);
   });
 
-  it('is refused when somebody else signed any part of it', async () => {
+  it('A1: is refused when somebody else signed any part of it', async () => {
     const other = await intermediate(await forgeRoot());
     const foreign = await endEntity(other);
     assert.match(problemWith([foreign, derOf(issuer.certificate)], trust), /is not signed by the next one/);
@@ -93,7 +93,7 @@ describe('a chain shown outside a handshake', () => {
     assert.match(problemWith([changed, ...rest], trust), /is not signed by the next one/);
   });
 
-  it('is refused before and after its time, also that of an issuer', async () => {
+  it('A1: is refused before and after its time, also that of an issuer', async () => {
     assert.match(problemWith(await chainOf({ from: NOW + 1_000 }), trust), /the certificate is not valid yet/);
     assert.match(problemWith(await chainOf({ to: NOW - 1_000 }), trust), /the certificate has expired/);
     const old = await intermediate(anchor, HOUR_MS);
@@ -103,7 +103,7 @@ describe('a chain shown outside a handshake', () => {
     assert.match(problemWith(long, trust, NOW + 20 * HOUR_MS), /the root has expired/);
   });
 
-  it('is refused when an end entity is an authority, or signs as if it were one', async () => {
+  it('A1: is refused when an end entity is an authority, or signs as if it were one', async () => {
     assert.match(problemWith(await chainOf({ ca: true }), trust), /that of an authority/);
     const leafKeys = await generateKeyPair();
     const lifetime = validity(NOW, HOUR_MS);
@@ -113,13 +113,13 @@ describe('a chain shown outside a handshake', () => {
     assert.match(problemWith(forged, trust), /is not signed by the next one|is not the certificate of an authority/);
   });
 
-  it('is refused when an intermediate signed another authority', async () => {
+  it('A1: is refused when an intermediate signed another authority', async () => {
     const second = await intermediate(issuer);
     const long = [await endEntity(second), derOf(second.certificate), derOf(issuer.certificate)];
     assert.match(problemWith(long, trust), /may not sign other authorities/);
   });
 
-  it('is refused for the wrong usages', async () => {
+  it('A1: is refused for the wrong usages', async () => {
     const serverOnly = await chainOf({ usages: [ExtendedKeyUsage.serverAuth] });
     assert.match(problemWith(serverOnly, trust), /not one for a client/);
     assert.match(problemWith(await chainOf({ usages: [ExtendedKeyUsage.codeSigning] }), trust), /not one for a client/);
@@ -128,7 +128,7 @@ describe('a chain shown outside a handshake', () => {
     assert.ok(verdict.kind === 'problem' && verdict.detail.includes('not one for a server'));
   });
 
-  it('is refused unless it names exactly one identity of the domain, to the letter', async () => {
+  it('A1: is refused unless it names exactly one identity of the domain, to the letter', async () => {
     const url = (value: string): JsonGeneralNames => [{ type: 'url', value }];
     const base = `spiffe://${DOMAIN}/leaf/berlin/agent/a1`;
     const wrong = [

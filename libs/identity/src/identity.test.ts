@@ -99,7 +99,7 @@ describe('identity', () => {
 });
 
 describe('secret', () => {
-  it('prints [redacted] however it is printed', () => {
+  it('A25: prints [redacted] however it is printed', () => {
     const secret = new Secret('hunter2');
     const shown = [secret.toString(), JSON.stringify({ secret }), inspect({ secret }), String(secret)];
     for (const text of shown) {

@@ -56,7 +56,7 @@ describe('log', () => {
     );
   });
 
-  it('redacts secrets by name and private keys by content', () => {
+  it('A25: redacts secrets by name and private keys by content', () => {
     const { log, lines } = capture();
     log.info(EVENT.tlsReloaded, {
       key: 'canary-1',

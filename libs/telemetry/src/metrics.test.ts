@@ -78,7 +78,7 @@ describe('metrics', () => {
     );
   });
 
-  it('escapes label values', async () => {
+  it('A24: escapes label values', async () => {
     const metrics = made();
     metrics.counter(METRIC.balancerHits, { proxy: 'a"b\\c\nd' }).add();
     assert.deepEqual(await lines(metrics, 'xylem_discovery_balancer_hits_total{'), [

@@ -8,12 +8,16 @@ import { lineDiff } from '../line-diff.ts';
 /** A policy as `xylem policy get` prints it knows which version it replaces. */
 const HEADER = /^# xylem policy version ([0-9]{1,15})\b.*(?:\r?\n|$)/;
 
+/** What acts on a terminal or turns text round: YAML allows no such character as it is (1.2, 5.1), and a registry may lie. */
+const ACTING = /\r(?!\n)|[^\P{Cc}\r\n\t]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+
 /** The text of `xylem policy get`. */
 export async function getPolicy({ channel, deadlineMs }: Registry, version: number): Promise<string> {
   const policy = await channel.unary(AdminService.getPolicy, { version: BigInt(version) }, deadlineMs);
   if (policy.version === 0n) return '# no policy was set yet: every dial is denied; see docs/OPERATIONS.md, "Policy"\n';
-  const end = policy.yaml.endsWith('\n') ? '' : '\n';
-  return `# xylem policy version ${policy.version}: \`xylem policy set\` replaces no other one\n${policy.yaml}${end}`;
+  const yaml = policy.yaml.replaceAll(ACTING, printable);
+  const end = yaml.endsWith('\n') ? '' : '\n';
+  return `# xylem policy version ${policy.version}: \`xylem policy set\` replaces no other one\n${yaml}${end}`;
 }
 
 export interface SetPolicyOptions {

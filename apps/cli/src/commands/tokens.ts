@@ -64,7 +64,7 @@ export async function addToken({ channel, deadlineMs }: Registry, request: admin
   const named = request.name === '' ? '' : ` named ${request.name}`;
   const until = new Date(expiresAtMs).toISOString();
   const explanation = `token ${printable(made.fingerprint)} lets ${whom}${named} join once, until ${until}; where it runs: ${JOIN_COMMANDS[role] ?? ''}\n`;
-  return { token: made.token, fingerprint: made.fingerprint, expiresAtMs, explanation };
+  return { token: printable(made.token), fingerprint: made.fingerprint, expiresAtMs, explanation };
 }
 
 /** The text of `xylem tokens ls`: those that can still be used. */

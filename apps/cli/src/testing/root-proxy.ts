@@ -6,7 +6,7 @@ import { FramePort, carry, refuse } from '@xylem/carrier';
 import { createServer, handleDuplex, handleUnary } from '@xylem/grpc';
 import type { GrpcServer, LifetimeOptions, StatusError } from '@xylem/grpc';
 import { createAuthority, memoryTlsSource, writeCertificateFile, writeKeyFile } from '@xylem/identity';
-import type { Authority, Identity } from '@xylem/identity';
+import type { Authority, Identity, TlsMaterial } from '@xylem/identity';
 import type { DialOutcome } from '@xylem/tunnel';
 import { AccessService, RawFrameMethods, access } from '@xylem/wire';
 
@@ -63,6 +63,12 @@ export class StandInRootProxy {
     writeCertificateFile(join(folder, 'cert.pem'), issued.cert);
     writeKeyFile(join(folder, 'key.pem'), issued.key.reveal());
     return folder;
+  }
+
+  /** Credentials of the same authority, for another stand-in. */
+  async issue(identity: Identity): Promise<TlsMaterial> {
+    const { ca, cert, key } = await this.#authority.issue(identity, TTL_MS);
+    return { ca, cert, key: key.reveal() };
   }
 
   /** Ends what every user has open, as after a revocation. */
