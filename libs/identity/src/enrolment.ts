@@ -1,4 +1,4 @@
-import { nextKey, installIdentity, prepareIdentityFolder, readIdentityFolder } from './identity-folder.ts';
+import { beginRenewal, installIdentity, nextKey, prepareIdentityFolder } from './identity-folder.ts';
 import type { EnrolmentAddress, IdentityFacts, StoredIdentity } from './identity-folder.ts';
 import { publicKeyOf, requestFor } from './certificate-request.ts';
 import type { KeyWithRequest } from './certificate-request.ts';
@@ -59,9 +59,10 @@ export async function renewIdentity(
   addresses: readonly EnrolmentAddress[],
   expected?: Pick<IdentityFacts, 'identity' | 'domain'>,
 ): Promise<StoredIdentity> {
-  const { facts, material } = readIdentityFolder(directory);
+  const { stored, key } = await beginRenewal(directory);
+  const { facts, material } = stored;
   assertSame(directory, facts, expected ?? facts);
-  const made = await requestFor(await nextKey(directory));
+  const made = await requestFor(key);
   const trust = { ca: material.ca, client: { cert: material.cert, key: material.key } };
   const body = { generation: facts.generation, request: made.request };
   const granted = await inTurn(addresses, (address) => ask(address, facts.domain, trust, '/v1/renew', body));

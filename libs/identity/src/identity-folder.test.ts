@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from './authority.ts';
 import type { Authority } from './authority.ts';
+import { requestFor } from './certificate-request.ts';
 import { hasIdentity, installIdentity, nextKey, readIdentityFacts, readIdentityFolder } from './identity-folder.ts';
 import type { StoredIdentity } from './identity-folder.ts';
 import { fileTlsSource } from './tls-source.ts';
@@ -92,8 +93,20 @@ describe('identity folder', { timeout: 60_000 }, () => {
     installIdentity(directory, first);
     const key = await nextKey(directory);
     assert.equal((await nextKey(directory)).reveal(), key.reveal());
-    installIdentity(directory, second);
+    const { request } = await requestFor(key);
+    const { cert, ca } = await authority.sign({ kind: 'proxy', proxy: 'p1' }, request, 3_600_000);
+    installIdentity(directory, { ...second, material: { ca, cert, key: key.reveal() } });
     assert.notEqual((await nextKey(directory)).reveal(), key.reveal());
+  });
+
+  it('leaves the key of a request that another process has on its way', async () => {
+    const directory = folder();
+    const [first, second] = versions;
+    assert.ok(first !== undefined && second !== undefined);
+    installIdentity(directory, first);
+    const key = await nextKey(directory);
+    installIdentity(directory, second);
+    assert.equal((await nextKey(directory)).reveal(), key.reveal());
   });
 
   it('makes a new key when a crash left the one in force behind as the next', async () => {

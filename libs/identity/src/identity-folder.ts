@@ -1,23 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { makePrivateKey, publicKeyOf } from './certificate-request.ts';
 import { KeyFileError, makePrivateDirectory, readCertificateFile, readKeyFile } from './key-file.ts';
-import { writeCertificateFile, writeKeyFile } from './key-file.ts';
+import { createKeyFile, syncDirectory, writeCertificateFile, writeKeyFile } from './key-file.ts';
 import { Secret } from './secret.ts';
 import { readStable, verifiedMaterial } from './tls-material.ts';
 import type { TlsMaterial } from './tls-material.ts';
@@ -36,10 +24,10 @@ const CURRENT = 'current';
 const NEXT_KEY = 'next-key.pem';
 const FACTS = 'identity.json';
 const FILES = ['ca.pem', 'cert.pem', 'key.pem', FACTS] as const;
-const VERSION = /^v\d{1,16}-[0-9a-f]{8}$/;
-/** The version before stays for whoever is reading it. */
+const VERSION = /^v(\d{1,16})-[0-9a-f]{8}$/;
 const VERSIONS_KEPT = 2;
 const CRASH_AGE_MS = 60_000;
+const START_ATTEMPTS = 5;
 
 const address = z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65_535) });
 
@@ -125,13 +113,33 @@ export function installIdentity(directory: string, { facts: known, material }: S
   writeCertificateFile(join(version, 'cert.pem'), material.cert);
   writeCertificateFile(join(version, 'ca.pem'), material.ca);
   writeCertificateFile(join(version, FACTS), `${JSON.stringify(known, null, 2)}\n`);
-  synced(version);
+  syncDirectory(version);
   link(directory, name, CURRENT);
   for (const file of FILES) if (!isLink(join(directory, file))) link(directory, join(CURRENT, file), file);
-  synced(directory);
-  rmSync(join(directory, NEXT_KEY), { force: true });
+  syncDirectory(directory);
+  forgetNextKey(directory, material.key);
   forgetOldVersions(directory, name);
   forgetCrashes(directory);
+}
+
+/** What a renewal begins with. */
+export interface RenewalStart {
+  readonly stored: StoredIdentity;
+  readonly key: Secret<string>;
+}
+
+/**
+ * What a renewal is asked for with: the version in force, and the key for the one after it. Another process that renews with the same
+ * folder at the same time gets the same, so that neither is taken for a thief. Rejects with a KeyFileError.
+ */
+export async function beginRenewal(directory: string): Promise<RenewalStart> {
+  for (let attempt = 1; ; attempt += 1) {
+    const stored = readIdentityFolder(directory);
+    const key = await nextKey(directory);
+    // Otherwise the key may be one for the version after the next.
+    const isInForce = readIdentityFolder(directory).material.cert === stored.material.cert;
+    if (isInForce || attempt === START_ATTEMPTS) return { stored, key };
+  }
 }
 
 /**
@@ -140,14 +148,29 @@ export function installIdentity(directory: string, { facts: known, material }: S
  */
 export async function nextKey(directory: string): Promise<Secret<string>> {
   const path = join(directory, NEXT_KEY);
-  if (existsSync(path)) {
-    const kept = new Secret(readKeyFile(path));
-    if (!isCurrentKey(directory, kept, path)) return kept;
+  for (let attempt = 1; attempt <= START_ATTEMPTS; attempt += 1) {
+    const kept = readIfThere(path);
+    if (kept !== undefined && !isCurrentKey(directory, kept, path)) return kept;
+    if (kept !== undefined) forgetNextKey(directory, kept.reveal());
+    const made = await makePrivateKey();
+    if (createKeyFile(path, made.reveal())) return made;
   }
-  const made = await makePrivateKey();
-  writeKeyFile(path, made.reveal());
-  synced(directory);
-  return made;
+  throw new KeyFileError(path, 'keeps changing; does another process use this folder?');
+}
+
+function readIfThere(path: string): Secret<string> | undefined {
+  try {
+    return new Secret(readKeyFile(path));
+  } catch (error) {
+    if (!existsSync(path)) return undefined;
+    throw error;
+  }
+}
+
+/** Only that key: another one is that of somebody's request. */
+function forgetNextKey(directory: string, key: string): void {
+  const path = join(directory, NEXT_KEY);
+  if (readIfThere(path)?.reveal() === key) rmSync(path, { force: true });
 }
 
 /** After a crash between the last two steps of an installation the key in force is still there as the next. */
@@ -178,16 +201,6 @@ function isLink(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
-/** What was renamed and made in a directory survives a loss of power from here on. */
-function synced(directory: string): void {
-  const descriptor = openSync(directory, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
 /** What a process that was killed was writing; younger ones may be somebody's who is at it. */
 function forgetCrashes(directory: string): void {
   for (const name of readdirSync(directory)) {
@@ -197,9 +210,22 @@ function forgetCrashes(directory: string): void {
   }
 }
 
+/**
+ * The version before stays for whoever is reading it, and so do young ones of this and the last generation: another process that
+ * renews with the same folder may just be putting one in force.
+ */
 function forgetOldVersions(directory: string, current: string): void {
-  const versions = readdirSync(directory).filter((name) => VERSION.test(name) && name !== current);
-  const madeAt = (name: string): number => statSync(join(directory, name)).mtimeMs;
-  const newestFirst = versions.toSorted((a, b) => madeAt(b) - madeAt(a));
-  for (const name of newestFirst.slice(VERSIONS_KEPT - 1)) rmSync(join(directory, name), { recursive: true });
+  const generation = generationOf(current);
+  const others = readdirSync(directory).filter((name) => VERSION.test(name) && name !== current);
+  const madeAt = (name: string): number => statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const newestFirst = others.map((name) => ({ name, at: madeAt(name) })).toSorted((a, b) => b.at - a.at);
+  for (const { name, at } of newestFirst.slice(VERSIONS_KEPT - 1)) {
+    const isYoung = Date.now() - at < CRASH_AGE_MS;
+    if (isYoung && generationOf(name) >= generation - 1) continue;
+    rmSync(join(directory, name), { recursive: true, force: true });
+  }
+}
+
+function generationOf(version: string): number {
+  return Number(VERSION.exec(version)?.[1] ?? 0);
 }

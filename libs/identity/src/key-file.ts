@@ -1,13 +1,15 @@
 import {
   chmodSync,
-  mkdirSync,
-  openSync,
   closeSync,
   fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { randomUUID } from 'node:crypto';
@@ -56,23 +58,33 @@ export function readSecretText(path: string, what: string): string {
   return text;
 }
 
-/** Throws a KeyFileError that says what to do when others than its owner may enter a directory. */
+/** Throws a KeyFileError that says what to do when others than this user and root may enter a directory. */
 export function assertPrivateDirectory(path: string): void {
   if (process.platform === 'win32') return;
-  const { mode } = statSync(path);
+  const { mode, uid } = statSync(path);
+  assertOwner(path, uid);
   if ((mode & GROUP_OR_WORLD) === 0) return;
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
   throw new KeyFileError(path, `is accessible to other users (mode ${octal}). Run: chmod 700 ${path}`);
 }
 
-/** Makes a directory only its owner can enter. */
+/** Makes a directory that only this user can enter, or takes the one there is, unless it is another user's. Throws a KeyFileError. */
 export function makePrivateDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
+    assertOwner(path, statSync(path).uid);
     chmodSync(path, DIRECTORY_MODE);
   } catch (error) {
+    if (error instanceof KeyFileError) throw error;
     throw new KeyFileError(path, `cannot make a private directory: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+/** Whoever owns a directory reads and replaces what is in it, whatever its mode. */
+function assertOwner(path: string, uid: number): void {
+  const own = process.getuid?.();
+  if (own === undefined || uid === own || uid === 0) return;
+  throw new KeyFileError(path, `belongs to another user (uid ${uid}). Run this as that user, or: chown ${own} ${path}`);
 }
 
 /** Writes a key with mode 0600, atomically: readers see the old or the new file, never a part. */
@@ -93,19 +105,66 @@ function read(path: string): string {
   }
 }
 
-function write(path: string, text: string, mode: number): void {
+/**
+ * Writes a key with mode 0600 unless there is a file already, of another process that was first: false, and that one stays.
+ */
+export function createKeyFile(path: string, pem: string): boolean {
+  return write(path, pem, KEY_MODE, (temporary) => {
+    try {
+      linkSync(temporary, path);
+      return true;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+      throw error;
+    } finally {
+      rmSync(temporary);
+    }
+  });
+}
+
+/** What was renamed and made in a directory survives a loss of power from here on. */
+export function syncDirectory(path: string): void {
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** On disk when this returns: a root that the store names must not be gone after a loss of power. */
+function write(path: string, text: string, mode: number, publish = replacing(path)): boolean {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     const descriptor = openSync(temporary, 'wx', mode);
     try {
-      writeSync(descriptor, text);
+      // All of it, or an error: a disk that is nearly full takes a part.
+      writeFileSync(descriptor, text);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);
     }
-    renameSync(temporary, path);
+    const published = publish(temporary);
+    syncDirectory(dirname(path));
+    return published;
   } catch (error) {
+    discard(temporary);
     throw new KeyFileError(path, `cannot be written in ${dirname(path)}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function replacing(path: string): (temporary: string) => boolean {
+  return (temporary) => {
+    renameSync(temporary, path);
+    return true;
+  };
+}
+
+function discard(temporary: string): void {
+  try {
+    rmSync(temporary, { force: true });
+  } catch {
+    // What went wrong before is what is told.
   }
 }
 
@@ -122,6 +181,12 @@ function reasonOf(error: unknown): string {
       return 'a part of the path is not a directory';
     case 'EISDIR':
       return 'it is a directory';
+    case 'EEXIST':
+      return 'a file is in its place';
+    case 'ENOSPC':
+      return 'no space is left on the device';
+    case 'EROFS':
+      return 'the file system is read-only';
     default:
       return error.message;
   }
