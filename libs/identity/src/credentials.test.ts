@@ -154,7 +154,7 @@ describe('credentials of a service', { timeout: 60_000 }, () => {
   });
 
   it('raise an alarm when renewal fails until two thirds of the life, take it back, and end when nothing helps', async () => {
-    registry.ttlMs = 2_000;
+    registry.ttlMs = 4_000;
     const directory = await joined();
     registry.reply = () => ({ status: 503, json: { code: 'unavailable', error: 'no store', remedy: '' } });
     await open(directory);
