@@ -10,7 +10,8 @@ export function denialText(
 ): string {
   const { user, leaf, node, port } = question;
   const who = user ?? 'anonymous';
-  const target = `${node}.${leaf}:${port}`;
+  // Port 0: the only one of the node, which was not known yet.
+  const target = port === 0 ? `${node}.${leaf}` : `${node}.${leaf}:${port}`;
   if (rule !== undefined)
     return `rule ${rule} of the policy denies ${target} to ${who}; an administrator can change it`;
   if (user === undefined) {

@@ -1,4 +1,4 @@
-export { decide } from './decide.ts';
+export { decide, decideSomePort } from './decide.ts';
 export { denialText } from './denial.ts';
 export { matchesPattern } from './pattern.ts';
 export { isAdmin, principalsOf } from './principals.ts';

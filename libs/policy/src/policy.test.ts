@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decide, isAdmin, matchesPattern, principalsOf, sliceFor, withMembers } from './index.ts';
+import { decide, decideSomePort, isAdmin, matchesPattern, principalsOf, sliceFor, withMembers } from './index.ts';
 import type { DialQuestion, Policy, Rule, Subject } from './index.ts';
 import { policies, questions } from './testing/arbitraries.ts';
 
@@ -89,6 +89,35 @@ describe('reasons', () => {
       reasonFor({}, { ...POLICY, rules: [many] }),
       /only in leaf-0, leaf-1, leaf-2, leaf-3 and 252 more, not/,
     );
+  });
+});
+
+describe('a node whose port is not known yet', () => {
+  it('may be dialled when there is a port that would be allowed', () => {
+    fc.assert(
+      fc.property(policies, questions, (policy, question) => {
+        // Beyond the ports that the policies here speak of, all are alike.
+        const some = [22, 80, 443, 5432, 9].some((port) => naive(policy, { ...question, port }));
+        assert.equal(decideSomePort(policy, question).allowed, some);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('is decided at once, whatever ports the policy lists', () => {
+    const ports = Array.from({ length: 256 }, (_, index) => index);
+    const rules = Array.from({ length: 250 }, (_, index): Rule => ({
+      name: `r${index}`,
+      effect: index === 0 ? 'allow' : 'deny',
+      subjects: [{ kind: 'everyone' }],
+      leaves: ['*'],
+      targets: [{ node: 'db-1', ports: ports.map((port) => 1 + index * 256 + port) }],
+    }));
+    const policy = { ...EMPTY, rules };
+    assert.equal(decideSomePort(policy, QUESTION).allowed, true);
+    const denied: Rule = { ...VAULT, name: 'all', targets: [{ node: '*', ports: undefined }] };
+    const decision = decideSomePort({ ...policy, rules: [...rules, denied] }, QUESTION);
+    assert.deepEqual([decision.allowed, decision.rule], [false, 'all']);
   });
 });
 

@@ -1,3 +1,4 @@
+import { indexOf, subjectKey } from './rule-index.ts';
 import type { Policy, Subject } from './types.ts';
 
 /** Everything a person can be addressed as in a policy. */
@@ -15,9 +16,14 @@ const ANONYMOUS: Principals = { user: undefined, groups: new Set() };
  */
 export function principalsOf(policy: Policy, user: string | undefined, groups: readonly string[]): Principals {
   if (user === undefined) return ANONYMOUS;
-  const all = new Set(groups);
-  for (const [group, members] of policy.groups) if (members.includes(user)) all.add(group);
-  return { user, groups: all };
+  return { user, groups: new Set([...groups, ...(indexOf(policy).groupsOfUser.get(user) ?? [])]) };
+}
+
+/** Everything that rules call this person: the keys of `candidates`. */
+export function subjectKeysOf({ user, groups }: Principals): readonly string[] {
+  if (user === undefined) return [subjectKey({ kind: 'anonymous' })];
+  const named = [...groups].map((group) => subjectKey({ kind: 'group', group }));
+  return [subjectKey({ kind: 'everyone' }), subjectKey({ kind: 'user', user }), ...named];
 }
 
 /** Whether a rule's subject speaks of this person. */

@@ -1,7 +1,8 @@
 import { matchesPattern } from './pattern.ts';
 import { isSubject } from './principals.ts';
 import type { Principals } from './principals.ts';
-import type { DialQuestion, Rule, Subject, TargetPattern } from './types.ts';
+import { subjectKey } from './rule-index.ts';
+import type { DialQuestion, Rule, TargetPattern } from './types.ts';
 
 /** Lists in reasons are cut after so many: a reason is one line. */
 const SHOWN = 4;
@@ -72,7 +73,7 @@ function missText(miss: Miss, principals: Principals, question: DialQuestion): s
   const { rule } = miss;
   const allows = `rule ${rule.name} allows`;
   if (!miss.who) {
-    const subjects = listed(rule.subjects.map(subjectName));
+    const subjects = listed(rule.subjects.map(subjectKey));
     return `${allows} ${targetText(question)}, but only to ${subjects}, not to ${personText(principals)}`;
   }
   const who = subjectText(rule, principals);
@@ -87,22 +88,10 @@ function missText(miss: Miss, principals: Principals, question: DialQuestion): s
 
 /** As which the rule speaks of the person: the user before a group, a group before everyone. */
 function subjectText(rule: Rule, principals: Principals): string {
-  const names = rule.subjects.filter((subject) => isSubject(subject, principals)).map(subjectName);
+  const names = rule.subjects.filter((subject) => isSubject(subject, principals)).map(subjectKey);
   const rank = (name: string): number => (name.startsWith('user:') ? 0 : name.startsWith('group:') ? 1 : 2);
   const [first] = names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
   return first ?? personText(principals);
-}
-
-function subjectName(subject: Subject): string {
-  switch (subject.kind) {
-    case 'user':
-      return `user:${subject.user}`;
-    case 'group':
-      return `group:${subject.group}`;
-    case 'everyone':
-    case 'anonymous':
-      return subject.kind;
-  }
 }
 
 function personText(principals: Principals): string {

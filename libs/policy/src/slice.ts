@@ -1,4 +1,4 @@
-import { matchesPattern } from './pattern.ts';
+import { rulesOf } from './rule-index.ts';
 import type { Policy } from './types.ts';
 
 /**
@@ -6,9 +6,7 @@ import type { Policy } from './types.ts';
  * leaf cluster as the whole does (same answer, same rule), denies all others, and tells nothing about them. Without admins.
  */
 export function sliceFor(policy: Policy, leaf: string): Policy {
-  const rules = policy.rules
-    .filter((rule) => rule.leaves.some((pattern) => matchesPattern(pattern, leaf)))
-    .map((rule) => ({ ...rule, leaves: [leaf] }));
+  const rules = rulesOf(policy, leaf).map((rule) => ({ ...rule, leaves: [leaf] }));
   const named = new Set<string>();
   for (const rule of rules) for (const subject of rule.subjects) if (subject.kind === 'group') named.add(subject.group);
   const groups = new Map([...policy.groups].filter(([group]) => named.has(group)));

@@ -49,6 +49,6 @@ export interface Decision {
   readonly allowed: boolean;
   /** The rule that decided; undefined when none matched. */
   readonly rule: string | undefined;
-  /** One line for a person. */
+  /** One line for a person. Found when it is read. */
   readonly reason: string;
 }

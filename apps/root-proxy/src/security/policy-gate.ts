@@ -1,6 +1,6 @@
 import { readCanonicalPolicy } from '@xylem/identity';
-import { decide, denialText, isAdmin } from '@xylem/policy';
-import type { Decision, DialQuestion, Policy } from '@xylem/policy';
+import { decide, decideSomePort, denialText, isAdmin } from '@xylem/policy';
+import type { DialQuestion, Policy } from '@xylem/policy';
 import type { registry as wire } from '@xylem/wire';
 
 /** A dial that somebody asks for. `user` empty: nobody in particular. `port` 0: the node's only port, not known yet. */
@@ -27,7 +27,9 @@ export class PolicyGate {
   #problem: string | undefined = UNKNOWN;
   /** Of the newest message; they may come over another session. */
   #revision = -1n;
-  #text = '';
+  /** Of the policy in force; undefined before the first. */
+  #text: string | undefined;
+  #groupsText = '';
   #version: number | undefined;
   readonly #onProblem: (detail: string) => void;
 
@@ -51,22 +53,29 @@ export class PolicyGate {
     if (revision < this.#revision) return false;
     this.#revision = revision;
     this.#version = Number(policyVersion);
-    const text = JSON.stringify([policy, groups]);
-    if (text === this.#text) return false;
-    this.#text = text;
+    const groupsText = JSON.stringify(groups);
+    if (policy === this.#text && groupsText === this.#groupsText) return false;
+    this.#groupsText = groupsText;
     this.#groups = new Map(groups.map((entry) => [entry.user, entry.groups]));
+    if (policy !== this.#text) this.#read(policy);
+    return true;
+  }
+
+  /** Takes a tenth of a second for the largest, so only when it is another one. */
+  #read(policy: string): void {
+    this.#text = policy;
     const read = policy === '' ? NOTHING : readCanonicalPolicy(policy);
     this.#problem = read === undefined ? UNREADABLE : undefined;
     if (read === undefined) this.#onProblem(UNREADABLE);
     this.#policy = read ?? NOTHING;
-    return true;
   }
 
   /** Why this may not be dialled, in words for the user; undefined when it may. */
   denial(dial: AskedDial): string | undefined {
     if (this.#problem !== undefined) return this.#problem;
     const question = this.#questionOf(dial);
-    const decision = dial.port === 0 ? this.#decideSomePort(question) : decide(this.#policy, question);
+    // Which port it is only the root proxy with the tunnel knows, and decides again.
+    const decision = dial.port === 0 ? decideSomePort(this.#policy, question) : decide(this.#policy, question);
     return decision.allowed ? undefined : denialText(decision, question);
   }
 
@@ -80,19 +89,5 @@ export class PolicyGate {
 
   #questionOf({ user, leaf, node, port }: AskedDial): DialQuestion {
     return { user: user === '' ? undefined : user, groups: this.#groups.get(user) ?? [], leaf, node, port };
-  }
-
-  /** Which port it is only the root proxy with the tunnel knows, and decides again. Allowed here if any could be. */
-  #decideSomePort(question: DialQuestion): Decision {
-    const listed = this.#policy.rules.flatMap(({ targets }) => targets.flatMap(({ ports }) => ports ?? []));
-    const ports = new Set(listed);
-    let other = 1;
-    while (ports.has(other)) other += 1;
-    let decision = decide(this.#policy, { ...question, port: other });
-    for (const port of ports) {
-      if (decision.allowed) break;
-      decision = decide(this.#policy, { ...question, port });
-    }
-    return decision;
   }
 }
