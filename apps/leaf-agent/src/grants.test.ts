@@ -328,6 +328,25 @@ describe('an agent with a malicious root proxy', { timeout: 60_000 }, () => {
       });
     }
 
+    const OLDER: readonly (readonly [what: string, stamp: tunnel.Stamp])[] = [
+      ['revision', { epoch: 1n, revision: 9n }],
+      ['epoch', { epoch: 0n, revision: 2n ** 62n }],
+    ];
+    for (const [what, old] of OLDER) {
+      test(`A15: gossip of an older ${what}, though a registry signed it once, brings nobody back`, async () => {
+        const { stamp: believed } = agent.agent.status();
+        const value = root.registry.snapshot(old, [proxyInfo('p1'), proxyInfo('gone')]);
+        tunnel.send({ $case: 'discoveryRequest', value });
+        tunnel.send({ $case: 'discoveryRequest', value: onlyProxy(root.registry, 'p1', 12n) });
+        await soon(agent.log.has({ event: 'gossip.received', stamp: '1.12' }), 'the gossip behind it');
+        assert.notDeepEqual(agent.agent.status().stamp, believed);
+        assert.deepEqual(
+          agent.agent.status().entries.map(({ proxy }) => proxy),
+          ['p1'],
+        );
+      });
+    }
+
     test('but takes a delta that leads to what was signed', async () => {
       const statement = root.registry.statement(stamp, [proxyInfo('p1'), proxyInfo('p2')]);
       const value = {
