@@ -15,7 +15,7 @@ const PAUSE_MS = { brief: 100, bulk: 1_000, abandoned: 500, refused: 250 } as co
 const SAMPLE_MS = 1_000;
 /** Heaps take some minutes to reach the size that they keep. */
 const SHORTEST_MS = 300_000;
-/** What a run may end above where it was after warming up; later garbage collections make more of it than a leak in a short run. */
+/** By how much memory and open files may grow from the second quarter to the last. */
 const GROWTH_MAX = { residentMiB: 24, files: 2 } as const;
 
 type Kind = keyof typeof PAUSE_MS;
@@ -108,8 +108,7 @@ export async function soakLoad(forMs: number): Promise<LoadSoakReport> {
   try {
     const report = await loadFor(berlin, forMs);
     const grown = report.usage.filter(
-      ({ residentMiB, files }) =>
-        residentMiB.end - residentMiB.start > GROWTH_MAX.residentMiB || files.end - files.start > GROWTH_MAX.files,
+      ({ residentMiB, files }) => residentMiB.growth > GROWTH_MAX.residentMiB || files.growth > GROWTH_MAX.files,
     );
     if (grown.length > 0) throw new Error(`memory or open files grew: ${JSON.stringify(report)}`);
     return report;

@@ -7,13 +7,20 @@ interface Sample {
   readonly files: number;
 }
 
-/** The least of a quarter of the time: what is there beside garbage and connections that come and go. */
+interface Range {
+  readonly least: number;
+  readonly most: number;
+}
+
+/** Garbage and connections come and go, each in its own time: only what both ends of the range do is a trend. */
 export interface Level {
   /** In the second quarter, after warming up. */
-  readonly start: number;
+  readonly start: Range;
   /** In the last quarter. */
-  readonly end: number;
-  readonly perHour: number;
+  readonly end: Range;
+  /** By how much both the least and the most grew; below 0 where either shrank. */
+  readonly growth: number;
+  readonly growthPerHour: number;
 }
 
 export interface UsageTrend {
@@ -62,10 +69,14 @@ export class UsageProbe {
 function levelOf(samples: readonly Sample[], value: (sample: Sample) => number): Level {
   const quarter = Math.floor(samples.length / 4);
   if (quarter === 0) throw new Error(`${samples.length} samples are too few to see a trend: let it run longer`);
-  const least = (part: readonly Sample[]) => Math.min(...part.map(value));
-  const [start, end] = [least(samples.slice(quarter, 2 * quarter)), least(samples.slice(-quarter))];
+  const range = (part: readonly Sample[]): Range => {
+    const values = part.map(value);
+    return { least: round(Math.min(...values)), most: round(Math.max(...values)) };
+  };
+  const [start, end] = [range(samples.slice(quarter, 2 * quarter)), range(samples.slice(-quarter))];
+  const growth = Math.min(end.least - start.least, end.most - start.most);
   const apartMs = ((samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0)) / 2;
-  return { start: round(start), end: round(end), perHour: round(((end - start) * HOUR_MS) / apartMs) };
+  return { start, end, growth: round(growth), growthPerHour: round((growth * HOUR_MS) / apartMs) };
 }
 
 function round(value: number): number {

@@ -45,7 +45,8 @@ export interface Doors {
   readonly frontDoor: string;
 }
 
-const STOP_DEADLINE_MS = 4_000;
+/** Each ends in a moment by itself; on a machine that is busy with other things it takes seconds to be given that moment. */
+const STOP_DEADLINE_MS = 15_000;
 const DOORS = ['tunnel', 'access', 'frontDoor'] as const satisfies readonly (keyof Doors)[];
 const PROXY_ADDRESSES = ['tunnel', 'peer', 'access', 'frontDoor', 'ops'] as const;
 
