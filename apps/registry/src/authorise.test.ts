@@ -97,3 +97,28 @@ for (const [what, uris] of [
     for (const method of METHODS) assert.throws(() => call(guardOf([]), method, peer(...uris)), denied);
   });
 }
+
+test('an administrator in a loop is told to wait, and another one is served', () => {
+  const admins = new Guard({
+    domain: DOMAIN,
+    isAdmin: () => true,
+    refusal: () => undefined,
+    audit: { record: () => undefined },
+  });
+  const [loop, calm] = ['loop', 'calm'].map((user) => peer(identityUri({ kind: 'user', user }, DOMAIN)));
+  assert.ok(loop !== undefined && calm !== undefined);
+  for (const method of [
+    '/xylem.admin.v1.AdminService/SetPolicy',
+    '/xylem.admin.v1.AdminService/ListIdentities',
+  ] as const) {
+    let calls = 0;
+    const again = (): never => {
+      for (; calls < 20_000; calls += 1) admins.admin(method, loop);
+      throw new Error('it was never refused');
+    };
+    assert.throws(again, (error) => error instanceof StatusError && error.code === status.RESOURCE_EXHAUSTED);
+    assert.ok(calls >= 60);
+    assert.equal(admins.admin(method, calm), 'user/calm');
+  }
+  assert.equal(admins.admin('/xylem.admin.v1.AdminService/Revoke', calm), 'user/calm');
+});

@@ -5,6 +5,7 @@ import type { StreamPeer } from '@xylem/grpc';
 import { describeIdentity, parseIdentity } from '@xylem/identity';
 import type { Identity } from '@xylem/identity';
 import type { SessionIdentity } from '@xylem/membership';
+import { RateQuota } from '@xylem/quota';
 import { nameOf } from './authority/enrolments.ts';
 
 /** `admin`: the registries' own administrators, and users whom the policy lists as such. */
@@ -49,9 +50,18 @@ export interface GuardOptions {
   readonly audit: Pick<AuditLog, 'record'>;
 }
 
+/** Of one administrator: more than a script asks one after the other. */
+const ADMIN_LIMITS = { perSecond: 200, burst: 5_000 } as const;
+/** Reading the greatest policy takes a second, in which nobody else is served. */
+const POLICY_LIMITS = { perSecond: 1, burst: 60 } as const;
+const POLICY_METHOD: GuardedMethod = '/xylem.admin.v1.AdminService/SetPolicy';
+const MAX_ADMINS = 1_000;
+
 /** Decides who may call a method, from the verified certificate only. What it refuses is audited. */
 export class Guard {
   readonly #options: GuardOptions;
+  readonly #admins = new RateQuota(ADMIN_LIMITS, MAX_ADMINS);
+  readonly #policies = new RateQuota(POLICY_LIMITS, MAX_ADMINS);
 
   constructor(options: GuardOptions) {
     this.#options = options;
@@ -74,10 +84,17 @@ export class Guard {
     throw this.#denied(method, identity, peer, 'it is for root proxies');
   }
 
-  /** The calling administrator's identity, such as `user/alice`. Throws PERMISSION_DENIED. */
+  /** The calling administrator's identity, such as `user/alice`. Throws PERMISSION_DENIED, or RESOURCE_EXHAUSTED. */
   admin(method: MethodOf<'admin'>, peer: StreamPeer): string {
     const identity = this.#identity(method, peer);
-    if (identity.kind === 'user' && this.#options.isAdmin(identity.user)) return nameOf(identity, this.#options.domain);
+    if (identity.kind === 'user' && this.#options.isAdmin(identity.user)) {
+      const name = nameOf(identity, this.#options.domain);
+      const quota = method === POLICY_METHOD ? this.#policies : this.#admins;
+      const answer = quota.take(name, performance.now());
+      if (answer.kind === 'granted') return name;
+      const detail = `${name} calls ${method} more often than it may; try again in ${answer.retryAfterMs} ms`;
+      throw new StatusError(Status.RESOURCE_EXHAUSTED, detail);
+    }
     throw this.#denied(method, identity, peer, 'it is for administrators: see admins in the policy');
   }
 

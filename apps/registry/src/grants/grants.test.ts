@@ -17,6 +17,7 @@ import type { Policy } from '@xylem/policy';
 import type { carry, registry as wire } from '@xylem/wire';
 import type { Rules } from '../access/in-force.ts';
 import { Grants } from './grants.ts';
+import type { GrantOptions } from './grants.ts';
 
 const DOMAIN = 'xylem.internal';
 const HOUR_MS = 3_600_000;
@@ -51,7 +52,7 @@ describe('the registry asked for leave', () => {
   });
 
   function grants(
-    changes: { readonly ready?: boolean; readonly offlineMs?: number; readonly requireSigned?: boolean } = {},
+    changes: Partial<Pick<GrantOptions, 'now' | 'offlineMs' | 'requireSigned'>> & { readonly ready?: boolean } = {},
   ): Grants {
     return new Grants({
       signer,
@@ -72,6 +73,7 @@ describe('the registry asked for leave', () => {
       offlineMs: changes.offlineMs ?? 900_000,
       requireSigned: changes.requireSigned ?? false,
       onProblem: (detail) => problems.push(detail),
+      ...(changes.now === undefined ? {} : { now: changes.now }),
     });
   }
 
@@ -188,8 +190,33 @@ describe('the registry asked for leave', () => {
     await assert.rejects(unaware.standing({ leaf: 'berlin' }, 'p1'), /FAILED_PRECONDITION/);
   });
 
+  it('bounds what one user dials, wherever its dials come in, without harm to others', async () => {
+    const bounded = grants({ now: () => 0 });
+    const [loop, calm] = [await user('alice'), await user('bob')];
+    const ask = (proof: carry.UserProof, proxy: string) => bounded.authorise(request(proof), proxy);
+    const answers = await Promise.allSettled(Array.from({ length: 2_100 }, (_, index) => ask(loop, `p${index % 5}`)));
+    const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [String(answer.reason)] : []));
+    assert.ok(refused.length > 0 && refused.every((why) => /user alice asks for more than it may/.test(why)));
+    await ask(calm, 'p1');
+  });
+
+  it('bounds the standing grants that one root proxy asks for, without harm to others', async () => {
+    const bounded = grants({ now: () => 0 });
+    let asked = 0;
+    const again = async (): Promise<never> => {
+      for (; asked < 20_000; asked += 1) await bounded.standing({ leaf: '../x' }, 'p1').catch(exhausted);
+      throw new Error('it was never refused');
+    };
+    const exhausted = (error: unknown): void => {
+      if (!/no valid name/.test(String(error))) throw error;
+    };
+    await assert.rejects(again(), /root proxy p1 asks for more than it may/);
+    assert.ok(asked >= 10_000);
+    await assert.rejects(bounded.standing({ leaf: '../x' }, 'p2'), /no valid name/);
+  });
+
   it('bounds what one root proxy asks for, without harm to others', async () => {
-    const bounded = grants();
+    const bounded = grants({ now: () => 0 });
     const proof: carry.UserProof = { kind: undefined };
     const answers = await Promise.allSettled(
       Array.from({ length: 5_000 }, () => bounded.authorise(request(proof), 'p1')),

@@ -20,6 +20,8 @@ export interface GrantOptions {
   readonly requireSigned: boolean;
   /** A standing grant cannot be made. */
   readonly onProblem: (detail: string) => void;
+  /** Monotonic milliseconds, for quotas. Default: `performance.now()`. */
+  readonly now?: () => number;
 }
 
 /** From the answer here to the check at the agent it takes milliseconds; the rest is for clocks and pauses. */
@@ -27,6 +29,11 @@ const GRANT_LIFETIME_MS = MAX_GRANT_LIFETIME_MS / 2;
 /** Per root proxy. A grant costs a registry about 0.3 ms. */
 const DIAL_LIMITS = { perSecond: 2_000, burst: 4_000 } as const;
 const MAX_PROXIES = 4_096;
+/** Per user, wherever its dials come in: a quarter of what one root proxy may ask for. */
+const USER_LIMITS = { perSecond: 500, burst: 2_000 } as const;
+const MAX_USERS = 10_000;
+/** Per root proxy. One holds one for each leaf cluster that has a tunnel there, and asks for all when the policy changes. */
+const STANDING_LIMITS = { perSecond: 200, burst: 10_000 } as const;
 /** Reading the store takes milliseconds when it answers; a root proxy waits for two seconds. */
 const READY_WAIT_MS = 1_000;
 const MAX_CONNECTION_CHARACTERS = 128;
@@ -37,6 +44,8 @@ const MAX_SLICES = 4_096;
 export class Grants {
   readonly #options: GrantOptions;
   readonly #quota = new RateQuota(DIAL_LIMITS, MAX_PROXIES);
+  readonly #users = new RateQuota(USER_LIMITS, MAX_USERS);
+  readonly #standing = new RateQuota(STANDING_LIMITS, MAX_PROXIES);
   /** Parts of `#slicesOf`, by leaf cluster. */
   readonly #slices = new Map<string, Rules['policy']>();
   #slicesOf: Rules | undefined;
@@ -52,12 +61,7 @@ export class Grants {
    * @param proxy The calling root proxy, by its certificate: the grant is good on its tunnels only.
    */
   async authorise(request: wire.AuthoriseDialRequest, proxy: string): Promise<wire.AuthoriseDialResponse> {
-    if (this.#quota.take(proxy, performance.now()).kind === 'refused') {
-      throw new StatusError(
-        Status.RESOURCE_EXHAUSTED,
-        `root proxy ${proxy} asks for more than it may; try again later`,
-      );
-    }
+    this.#take(this.#quota, proxy, `root proxy ${proxy}`);
     const dial = readRequest(request);
     await this.#assertReady();
     const shown = proofFromWire(request.proof);
@@ -69,6 +73,8 @@ export class Grants {
       return { grant: '', detail: unsigned(proof.weakness), user: proof.user ?? '' };
     }
     const { user } = proof;
+    // Who has no name counts for its root proxy, which counts it by address.
+    if (user !== undefined) this.#take(this.#users, user, `user ${user}`);
     const question = { user, leaf: dial.leaf, node: dial.node, port: dial.port };
     const decision = policy.decide(question);
     if (!decision.allowed) return { grant: '', detail: denialText(decision, question), user: user ?? '' };
@@ -78,6 +84,7 @@ export class Grants {
 
   /** Rejects as `authorise`. */
   async standing({ leaf }: wire.GetStandingGrantRequest, proxy: string): Promise<wire.GetStandingGrantResponse> {
+    this.#take(this.#standing, proxy, `root proxy ${proxy}`);
     const { offlineMs, signer, policy, onProblem } = this.#options;
     if (!isName(leaf)) throw new StatusError(Status.INVALID_ARGUMENT, 'the leaf cluster has no valid name');
     await this.#assertReady();
@@ -91,6 +98,14 @@ export class Grants {
       onProblem(`leaf cluster ${leaf} has no standing grant, and no dials while no registry answers: ${detail}`);
       throw new StatusError(Status.FAILED_PRECONDITION, detail, { cause: error });
     }
+  }
+
+  /** Throws RESOURCE_EXHAUSTED. */
+  #take(quota: RateQuota, key: string, who: string): void {
+    const answer = quota.take(key, this.#options.now?.() ?? performance.now());
+    if (answer.kind === 'granted') return;
+    const detail = `${who} asks for more than it may; try again in ${answer.retryAfterMs} ms`;
+    throw new StatusError(Status.RESOURCE_EXHAUSTED, detail);
   }
 
   #sliceOf(leaf: string): Rules['policy'] {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditLog } from '@xylem/audit';
 import { decodeRevocation, revocationKey } from '@xylem/authority';
 import type { Read } from '@xylem/authority';
+import { RateQuota } from '@xylem/quota';
 import { PasswordsBusyError } from '../access/passwords.ts';
 import type { Passwords } from '../access/passwords.ts';
 import type { UserRecord } from '../access/user-record.ts';
@@ -33,16 +34,21 @@ export interface LoggedIn {
 
 const MS_PER_SECOND = 1_000;
 const BUSY_RETRY_S = 2;
+/** Of one user at one replica, those that succeed as well. A person logs in once in twelve hours. */
+const LOGINS_OF_A_USER = { perSecond: 0.5, burst: 30 } as const;
+const MAX_USERS = 10_000;
 /** How far ahead the clock of the replica that revoked may be. */
 const MAX_SKEW_MS = 3_000;
 
 /** Lets users in, by password or by the word of an OpenID provider. Every method rejects as an EnrolmentRoute does. */
 export class Logins {
   readonly #parts: LoginParts;
-  readonly #guesses = new Guesses();
+  readonly #guesses: Guesses;
+  readonly #rate = new RateQuota(LOGINS_OF_A_USER, MAX_USERS);
 
   constructor(parts: LoginParts) {
     this.#parts = parts;
+    this.#guesses = new Guesses(parts.store);
   }
 
   get oidc(): OidcVerifier | undefined {
@@ -51,8 +57,9 @@ export class Logins {
 
   /** @param request PKCS #10 in PEM. */
   async withPassword(user: string, password: string, request: string, address: string): Promise<LoggedIn> {
-    const waitMs = this.#guesses.begin(user, performance.now());
-    if (waitMs > 0) throw this.#refused(user, address, 'too many failed logins', tooMany(waitMs));
+    this.#takePermit(user, address);
+    const waitMs = await this.#guesses.begin(user);
+    if (waitMs > 0) throw this.#refused(user, address, 'too many failed logins', tooMany('failed logins', waitMs));
     const read = await this.#parts.users.find(user);
     const { record } = read;
     const matches = await this.#matches(password, record);
@@ -60,7 +67,7 @@ export class Logins {
       const problem = new EnrolmentProblem(401, 'login-refused', 'user name or password is wrong', '');
       throw this.#refused(user, address, record === undefined ? 'unknown user' : 'wrong password', problem);
     }
-    this.#guesses.succeeded(user, performance.now());
+    await this.#guesses.succeeded(user);
     return this.#enter(read, record, request, address);
   }
 
@@ -76,6 +83,7 @@ export class Logins {
       );
     }
     const identity = await this.#verified(oidc, idToken, salt, request, address);
+    this.#takePermit(identity.user, address);
     try {
       await users.recordExternal(identity);
     } catch (error) {
@@ -85,6 +93,13 @@ export class Logins {
     const read = await users.find(identity.user);
     if (read.record === undefined) throw this.#refused(identity.user, address, 'removed meanwhile', gone());
     return this.#enter(read, read.record, request, address);
+  }
+
+  /** A program that logs in over and over takes the password hashes from everybody else. */
+  #takePermit(user: string, address: string): void {
+    const answer = this.#rate.take(user, performance.now());
+    if (answer.kind === 'granted') return;
+    throw this.#refused(user, address, 'too many logins', tooMany('logins', answer.retryAfterMs));
   }
 
   async #verified(
@@ -150,9 +165,9 @@ export class Logins {
   }
 }
 
-function tooMany(waitMs: number): EnrolmentProblem {
+function tooMany(what: 'logins' | 'failed logins', waitMs: number): EnrolmentProblem {
   const seconds = Math.ceil(waitMs / MS_PER_SECOND);
-  return new EnrolmentProblem(429, 'too-many', 'too many failed logins of this user', 'wait', seconds);
+  return new EnrolmentProblem(429, 'too-many', `too many ${what} of this user`, 'wait', seconds);
 }
 
 function gone(): EnrolmentProblem {
