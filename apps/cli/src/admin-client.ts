@@ -4,11 +4,12 @@ import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource, readIdentityFacts } from '@xylem/identity';
 import type { FileTlsSource } from '@xylem/identity';
-import { printable } from '@xylem/matrix';
+import { parseHostPort } from '@xylem/service';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import { identityFiles } from './client.ts';
 import { adminEnvironment } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
+import { refusal } from './status-error.ts';
 
 /** Options that every command which administers a registry has. */
 export interface AdminFlags {
@@ -30,7 +31,6 @@ const DEFAULT_DOMAIN = 'xylem.internal';
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** gRPC's codes. */
-const NOT_FOUND = 5;
 const PERMISSION_DENIED = 7;
 const UNIMPLEMENTED = 12;
 
@@ -67,7 +67,11 @@ function timeoutOf({ timeoutMs }: AdminFlags): number {
 }
 
 function registriesOf({ registry }: AdminFlags): readonly string[] {
-  return registry ?? adminEnvironment().registries ?? [DEFAULT_REGISTRY];
+  const said = registry ?? adminEnvironment().registries ?? [DEFAULT_REGISTRY];
+  const wrong = said.find((text) => (parseHostPort(text)?.port ?? 0) === 0);
+  if (wrong === undefined) return said;
+  const example = `write host:port, for example ${DEFAULT_REGISTRY}`;
+  throw new CommandError(STATUS.usage, `--registry ${JSON.stringify(wrong)} is not an address; ${example}`);
 }
 
 /** The folder that a registry keeps for its administrator: said, or the only one on this machine. */
@@ -105,19 +109,16 @@ function openAdmin(directory: string): FileTlsSource {
 
 function explained(error: unknown, directory: string): unknown {
   if (error instanceof ChannelError) {
-    const remedy = 'is the registry running, and --registry its service port (7100)?';
+    const remedy = 'a registry serves administrators at port 7100; name it with --registry';
     return new CommandError(STATUS.unavailable, `${error.message}; ${remedy}`, { cause: error });
   }
   if (!(error instanceof StatusError)) return error;
-  const text = printable(error.message);
   switch (error.code) {
     case UNIMPLEMENTED:
-      return new CommandError(STATUS.failed, `the registry answered ${text}; is it of this version?`, { cause: error });
+      return refusal('the registry', error, 'is it of this version, and does it keep the authority?');
     case PERMISSION_DENIED:
-      return new CommandError(STATUS.denied, `the registry denied it to ${directory}: ${text}`, { cause: error });
-    case NOT_FOUND:
-      return new CommandError(STATUS.noHost, text, { cause: error });
+      return refusal('the registry', error, `the credentials are those of ${directory}`);
     default:
-      return new CommandError(STATUS.failed, `the registry answered ${text}`, { cause: error });
+      return refusal('the registry', error);
   }
 }

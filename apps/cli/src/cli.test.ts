@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -214,7 +214,68 @@ describe('xylem', LIMIT, () => {
     );
     const wrongName = await run([...settings(), '--domain', 'other.internal', 'status']);
     assert.equal(wrongName.status, 69);
-    assert.match(wrongName.err, /\(tls\)/);
+    assert.match(
+      wrongName.err,
+      /: the server is xylem\.internal\/proxy\/\w+, not other\.internal; is the port right\? \(tls\)/,
+    );
+  });
+
+  it('says in one line what it met at a port of something else, without the words of OpenSSL', async () => {
+    const sshd = createServer((socket) => socket.end('SSH-2.0-OpenSSH_9.2\r\n'));
+    const closing = createServer((socket) => socket.destroy());
+    servers.push(sshd, closing);
+    const [talks, closes] = [await listen(sshd), await listen(closing)];
+    const token = `xylem-join.${'A'.repeat(43)}.${'B'.repeat(43)}`;
+    const join = ['agent', 'join', '--token-file', '-', '--agent', 'a1', '--identity-dir', `${directory}/a1`, '--root'];
+    const cases = [
+      [
+        ['--root', `127.0.0.1:${talks}`, '--identity-dir', user, 'status'],
+        '',
+        /the server speaks no TLS; is the port right\? \(tls\)/,
+      ],
+      [
+        ['--root', `127.0.0.1:${closes}`, '--identity-dir', user, 'status'],
+        '',
+        /the server closed the connection \(tls\)/,
+      ],
+      [[...join, `127.0.0.1:${talks}`], token, /it speaks no TLS; agents and users come to port 7200/],
+      [
+        [...join, `127.0.0.1:${closes}`],
+        token,
+        /the connection was closed.*; a root proxy does that while it reaches no registry/,
+      ],
+      [[...join, proxy.address], token, /nobody enrols there: the port is another one's/],
+      [['login', '--user', 'ann', '--root', proxy.address], '', /nobody enrols there: the port is another one's/],
+    ] as const;
+    for (const [args, input, words] of cases) {
+      const { status, out, err } = await run(args, input);
+      assert.deepEqual([status, out], [69, ''], args.join(' '));
+      assert.match(err, words);
+      assert.match(err, /^xylem: .*\n$/);
+      assert.doesNotMatch(err, /SSL|openssl|altnames|0A000/);
+    }
+  });
+
+  it('names a file that cannot be read, without the words of the system', async () => {
+    for (const [path, words] of [
+      [join(directory, 'none'), 'none cannot be read: no such file'],
+      [directory, `${directory} cannot be read: it is a folder`],
+    ] as const) {
+      for (const args of [
+        ['audit', 'verify', path],
+        ['policy', 'set', path],
+        ['policy', 'diff', path],
+      ]) {
+        const { status, err } = await run(args);
+        assert.equal(status, 2, args.join(' '));
+        assert.ok(err.endsWith(`${words}\n`) && err.startsWith('xylem: '), err);
+      }
+    }
+    writeFileSync(join(directory, 'latin1'), Buffer.from([0xff, 0xfe]));
+    assert.match(
+      (await run(['policy', 'set', join(directory, 'latin1')])).err,
+      /latin1 cannot be read: it is not UTF-8 text\n$/,
+    );
   });
 
   it('refuses addresses, flags and settings that are wrong, with status 2 and the remedy', async () => {
@@ -224,11 +285,6 @@ describe('xylem', LIMIT, () => {
       [['statsu'], /^xylem: unknown command 'statsu'\n\(Did you mean status\?\)\n+Try: xylem --help\n$/],
       [['status', '--josn'], /unknown option '--josn'/],
       [['status', '--timeout-ms', 'soon'], /timeoutMs {2}must be a number, not "soon" \(--timeout-ms\)/],
-      [['pki', 'issue', 'proxy', 'P1', '--dir', 'x', '--out', 'y'], /"P1" is not a name; use 1 to 63 of a-z 0-9 -/],
-      [['pki', 'issue', 'proxy', 'enrol', '--dir', 'x', '--out', 'y'], /"enrol" is a server name of the registries/],
-      [['pki', 'issue', 'agent', 'a1', '--dir', 'x', '--out', 'y'], /write <leaf>\/<agent>, for example berlin\/a1/],
-      [['pki', 'issue', 'robot', 'a1', '--dir', 'x', '--out', 'y'], /use proxy, registry, agent or user/],
-      [['pki', 'issue', 'user', 'ann', '--dir', 'x', '--out', 'y', '--ttl', '1y'], /write for example 90d, 12h or 30m/],
     ] as const;
     for (const [args, words] of cases) {
       const { status, out, err } = await run([...settings(), ...args]);
@@ -237,11 +293,11 @@ describe('xylem', LIMIT, () => {
     }
     assert.match(
       (await run(['status'])).err,
-      /root {2}is missing; set root in the file, XYLEM_ROOT or --root[^]*client\.yaml\n$/,
+      /root {2}is missing; set root in the file, XYLEM_ROOT or --root[^]*client\.yaml yet: xylem login writes it\.\n$/,
     );
     assert.match(
       (await run(['status', '--root', proxy.address])).err,
-      /ca\.pem: cannot be read: no such file.*--identity-dir/,
+      /ca\.pem: cannot be read: no such file.*log in \(xylem login\), or .*--identity-dir/,
     );
   });
 
@@ -282,7 +338,10 @@ describe('xylem', LIMIT, () => {
     proxy.refusal = new StatusError(7, 'agent berlin/a1 may not call');
     const denied = await run([...settings(), 'status']);
     assert.equal(denied.status, 77);
-    assert.match(denied.err, /^xylem: .*PERMISSION_DENIED: .*; use a user's certificate: xylem pki issue user\n$/);
+    assert.match(
+      denied.err,
+      /^xylem: the root proxy answered PERMISSION_DENIED: .*; only users are served here: xylem login\n$/,
+    );
     proxy.refusal = new StatusError(12, 'no such method');
     const elsewhere = await run([...settings(), 'doctor']);
     proxy.refusal = undefined;
@@ -301,28 +360,6 @@ describe('xylem', LIMIT, () => {
     proxy.nodes = access.ListNodesResponse.fromPartial({});
     assert.match((await run([...settings(), 'ls', 'berlin'])).out, /^no nodes in berlin: /);
     assert.match((await run([...settings(), 'ls'])).out, /^no nodes: /);
-  });
-
-  it('pki makes an authority and certificates that root proxies accept, and replaces nothing unasked', async () => {
-    const [ca, out] = [join(directory, 'authority'), join(directory, 'issued')];
-    const made = await run(['pki', 'init', '--dir', ca]);
-    assert.deepEqual([made.status, made.err], [0, '']);
-    assert.equal(statSync(join(ca, 'ca.key')).mode & 0o777, 0o600);
-    assert.match(
-      (await run(['pki', 'init', '--dir', ca])).err,
-      /already holds an authority; use it, or choose another --dir/,
-    );
-    const issue = ['pki', 'issue', 'agent', 'berlin/a1', '--dir', ca, '--out', out, '--ttl', '1h'];
-    assert.match((await run(issue)).out, /^agent berlin\/a1 in .*issued, valid until 20/);
-    assert.equal(statSync(join(out, 'key.pem')).mode & 0o777, 0o600);
-    assert.match((await run(issue)).err, /key\.pem exists; choose another --out, or add --force/);
-    assert.equal((await run([...issue, '--force'])).status, 0);
-    const nowhere = ['pki', 'issue', 'user', 'ann', '--dir', join(directory, 'none'), '--out', join(directory, 'x')];
-    assert.match((await run(nowhere)).err, /none holds no authority; make one with: xylem pki init --dir .*none\n$/);
-    assert.match(
-      (await run(['pki', 'issue', 'user', 'ann', '--dir', out, '--out', join(directory, 'x')])).err,
-      /ca\.key: cannot be read: no such file/,
-    );
   });
 
   it('doctor says what is right and what to mend', async () => {

@@ -3,10 +3,10 @@ import { ChannelError, StatusError, createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
 import { KeyFileError, fileTlsSource } from '@xylem/identity';
 import type { FileTlsSource, TlsFiles, TlsMaterial } from '@xylem/identity';
-import { printable } from '@xylem/matrix';
 import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import type { ClientConfig } from './config.ts';
 import { CommandError, STATUS } from './exit.ts';
+import { refusal } from './status-error.ts';
 
 /** gRPC's codes. Whoever dials the port of another plane finds no method of ours there. */
 const PERMISSION_DENIED = 7;
@@ -25,7 +25,7 @@ function openIdentity(config: ClientConfig): FileTlsSource {
     if (!(error instanceof KeyFileError)) throw error;
     throw new CommandError(
       STATUS.usage,
-      `identity: ${error.message}; set --identity-dir or see: xylem pki issue --help`,
+      `identity: ${error.message}; log in (xylem login), or name the folder with --identity-dir`,
       {
         cause: error,
       },
@@ -57,20 +57,15 @@ export async function withRootProxy<T>(
   }
 }
 
-/** One line for a person: the answer, and what to do where the port or the certificate is the wrong one. */
-export function statusText(error: StatusError): string {
-  const text = printable(error.message);
-  if (error.code === UNIMPLEMENTED) return `${text}; users are served on another port (access.listen, 7202)`;
-  return error.code === PERMISSION_DENIED ? `${text}; use a user's certificate: xylem pki issue user` : text;
+/** What to do where the port or the certificate is the wrong one; empty for other answers. */
+export function remedyOf({ code }: StatusError): string {
+  if (code === UNIMPLEMENTED) return 'users are served on another port (access.listen, 7202)';
+  return code === PERMISSION_DENIED ? 'only users are served here: xylem login' : '';
 }
 
 function explained(error: unknown): unknown {
   if (error instanceof ChannelError) {
     return new CommandError(STATUS.unavailable, `${error.message}; try: xylem doctor`, { cause: error });
   }
-  if (error instanceof StatusError) {
-    const status = error.code === PERMISSION_DENIED ? STATUS.denied : STATUS.failed;
-    return new CommandError(status, `the root proxy answered ${statusText(error)}`, { cause: error });
-  }
-  return error;
+  return error instanceof StatusError ? refusal('the root proxy', error, remedyOf(error)) : error;
 }

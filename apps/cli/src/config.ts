@@ -64,7 +64,7 @@ export function loadClientConfig(flags: ConnectionFlags): ClientConfig {
     case 'invalid':
       throw new CommandError(
         STATUS.usage,
-        `${outcome.text.replace(/^xylem: /, '').trimEnd()}\nDefaults can be kept in ${standard}`,
+        `${outcome.text.replace(/^xylem: /, '').trimEnd()}\n${file === undefined ? `There is no ${standard} yet: xylem login writes it.` : `Settings come from ${file}.`}`,
       );
     case 'shown':
       throw new CommandError(STATUS.usage, outcome.text);

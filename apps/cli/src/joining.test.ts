@@ -27,6 +27,7 @@ describe('tokens, joining and identities', LIMIT, () => {
   let ended: Promise<unknown>;
   let admin: readonly string[];
   let enrol: string;
+  let log = '';
 
   const start = (args: readonly string[]): ChildProcess =>
     spawn(process.execPath, [BIN, ...args], {
@@ -69,7 +70,7 @@ describe('tokens, joining and identities', LIMIT, () => {
     for await (const line of createInterface({ input: registry.stdout })) {
       if (line.includes('"service.started"')) break;
     }
-    registry.stdout.resume();
+    registry.stdout.on('data', (chunk: Buffer) => (log += chunk.toString()));
   });
   after(async () => {
     registry.kill('SIGTERM');
@@ -130,6 +131,15 @@ describe('tokens, joining and identities', LIMIT, () => {
     assert.equal(taken.status, 77, taken.out);
     assert.match(taken.err, /^xylem: .*--name/);
     assert.equal((await joinProxy('p1', await token('--role', 'proxy', '--name', 'p1'))).status, 0);
+  });
+
+  it('keeps the folder of another identity, and the token for another folder', async () => {
+    const secret = await token('--role', 'proxy');
+    const into = ['root-proxy', 'join', '--token-file', '-', '--registry', enrol, '--name', 'p8', '--identity-dir'];
+    const refused = await xylem([...into, join(folder, 'p1')], secret);
+    assert.equal(refused.status, 2);
+    assert.match(refused.err, /p1 holds the identity of proxy\/p1; choose another folder with --identity-dir/);
+    assert.equal((await xylem([...into, join(folder, 'p8')], secret)).status, 0);
   });
 
   it('sends a token to no other root cluster, and says which stage fails', async () => {
@@ -207,8 +217,29 @@ describe('tokens, joining and identities', LIMIT, () => {
     assert.match((await administer('doctor')).out, /^warn +authority: a rotation stands at prepared/);
     assert.match((await administer('ca', 'rollback')).out, /^now steady /);
     const back = await administer('ca', 'rollback');
-    assert.equal(back.status, 1);
-    assert.match(back.err, /^xylem: the registry answered /);
+    assert.deepEqual([back.status, back.err], [2, 'xylem: no rotation is under way\n']);
+  });
+
+  it('says in plain words, with status 2, what a registry finds wrong with a request', async () => {
+    for (const [args, words] of [
+      [['tokens', 'add', '--leaf', 'berlin', '--ttl', '48h'], /^xylem: a token lives for at most 24 h; choose/],
+      [
+        ['tokens', 'add', '--leaf', 'berlin', '--source', '300.1.1.1'],
+        /^xylem: source "300\.1\.1\.1" is no address range/,
+      ],
+      [['tokens', 'rm', 'zzz'], /^xylem: that is no fingerprint of a token/],
+      [['policy', 'get', '--version-number', '99'], /^xylem: version 99 is not kept/],
+      [['users', 'add', 'eve', '--no-password', '--password-file', '-'], /exclude each other/],
+      [['tokens', 'ls', '--registry', 'foo'], /^xylem: --registry "foo" is not an address; write host:port/],
+    ] as const) {
+      const { status, out, err } = await administer(...args);
+      assert.deepEqual([status, out], [2, ''], args.join(' '));
+      assert.match(err, words);
+    }
+    assert.equal((await administer('users', 'add', 'eve', '--no-password')).status, 0);
+    const listed: unknown = JSON.parse((await administer('users', 'ls', '--json')).out);
+    const eve = { name: 'eve', groups: [], hasPassword: false, disabled: false, externalGroups: [], issuer: '' };
+    assert.deepEqual(listed, { users: [eve] });
   });
 
   it('doctor looks at the identity of a service, and at where it renews', async () => {
@@ -229,6 +260,16 @@ describe('tokens, joining and identities', LIMIT, () => {
     );
     const proxy = await xylem(['tokens', 'ls', '--admin-dir', join(folder, 'p1'), ...admin.slice(2)]);
     assert.equal(proxy.status, 77);
-    assert.match(proxy.err, /^xylem: the registry denied it to .*p1: /);
+    assert.match(
+      proxy.err,
+      /^xylem: the registry answered PERMISSION_DENIED: .*; the credentials are those of .*p1\n$/,
+    );
+  });
+
+  it('a registry that was asked to stop says when it has stopped', async () => {
+    registry.kill('SIGTERM');
+    await ended;
+    assert.equal(registry.exitCode, 0);
+    assert.match(log, /"event":"service\.stopping"[^]*"event":"service\.stopped"[^\n]*\n$/);
   });
 });

@@ -8,7 +8,6 @@ import { diagnoseAuthority } from './commands/doctor-authority.ts';
 import { diagnose } from './commands/doctor.ts';
 import type { Finding } from './commands/doctor.ts';
 import { listNodes } from './commands/list.ts';
-import { initAuthority, issueCertificate } from './commands/pki.ts';
 import { showStatus } from './commands/status.ts';
 import { VERSION, loadClientConfig } from './config.ts';
 import type { ConnectionFlags } from './config.ts';
@@ -20,7 +19,6 @@ import { StdioDuplex } from './stdio.ts';
 import { addUserCommands } from './user-commands.ts';
 
 const DEFAULT_DOMAIN = 'xylem.internal';
-const DEFAULT_TTL = '90d';
 
 const EXAMPLES = `
 Examples
@@ -28,8 +26,9 @@ Examples
   xylem status                                            who holds which claim, what is missing and why
   xylem doctor                                            when something does not work
 
-Defaults for --root and --identity-dir: ~/.config/xylem/client.yaml, or XYLEM_ROOT and XYLEM_IDENTITY_DIR.
-Exit status: 0 done, 1 failed, 2 usage, 68 no such node, 69 unavailable, 75 try again later, 77 denied.`;
+Defaults for --root and --identity-dir: ~/.config/xylem/client.yaml, which xylem login writes, or XYLEM_ROOT and XYLEM_IDENTITY_DIR.
+Exit status: 0 done, 1 failed, 2 the command line or a file it names is wrong, 68 no such node or user,
+  69 unavailable, 70 a bug, 75 try again later, 76 protocol error, 77 denied.`;
 
 /** The command line of `xylem`. Actions reject with CommandErrors. */
 export function createProgram(terminal: Terminal): Command {
@@ -44,7 +43,6 @@ export function createProgram(terminal: Terminal): Command {
     .addHelpText('after', EXAMPLES)
     .exitOverride();
   addAccessCommands(program, terminal);
-  addPkiCommands(program, terminal);
   addAuditCommands(program, terminal);
   for (const [name, description] of SERVICES) {
     program
@@ -132,28 +130,6 @@ function flagsOf(command: Command): ConnectionFlags {
   return { ...command.parent?.opts<ConnectionFlags>(), ...command.opts<ConnectionFlags>() };
 }
 
-function addPkiCommands(program: Command, terminal: Terminal): void {
-  const pki = program.command('pki').description('certificate authority for deployments by hand').helpCommand(false);
-  pki
-    .command('init')
-    .description('make an authority in a new folder')
-    .requiredOption('--dir <folder>', 'folder of the authority')
-    .action(async (options: { dir: string }, self: Command) => {
-      terminal.out(await initAuthority(options.dir, domainOf(self)));
-    });
-  pki
-    .command('issue <kind> <name>')
-    .description('make a certificate: proxy p1, registry r1, user alice, agent berlin/a1')
-    .requiredOption('--dir <folder>', 'folder of the authority')
-    .requiredOption('--out <folder>', 'new folder for ca.pem, cert.pem and key.pem')
-    .option('--ttl <lifetime>', 'for example 90d, 12h, 30m', DEFAULT_TTL)
-    .option('--force', 'replace the certificate that is there')
-    .action(async (kind: string, name: string, options: IssueFlags, self: Command) => {
-      const { dir: directory, out, ttl, force = false } = options;
-      terminal.out(await issueCertificate({ kind, name, directory, out, ttl, force, domain: domainOf(self) }));
-    });
-}
-
 function addAuditCommands(program: Command, terminal: Terminal): void {
   program
     .command('audit')
@@ -169,15 +145,4 @@ function addAuditCommands(program: Command, terminal: Terminal): void {
       terminal.out(text);
       if (!sound) throw new CommandError(STATUS.failed, 'the audit lines are not as they were written');
     });
-}
-
-interface IssueFlags {
-  readonly dir: string;
-  readonly out: string;
-  readonly ttl: string;
-  readonly force?: boolean;
-}
-
-function domainOf(command: Command): string {
-  return command.optsWithGlobals<{ domain?: string }>().domain ?? DEFAULT_DOMAIN;
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { KeyFileError, logOut, readSecret } from '@xylem/identity';
 import type { Secret } from '@xylem/identity';
@@ -13,6 +12,7 @@ import { CommandError, STATUS } from './exit.ts';
 import { adminFlags, append, withAdminOptions } from './options.ts';
 import type { Terminal } from './options.ts';
 import { askSecret, askYes, canAsk } from './prompt.ts';
+import { readTextFile } from './text-file.ts';
 
 const DEFAULT_DOMAIN = 'xylem.internal';
 
@@ -72,7 +72,10 @@ async function newPassword(
   name: string,
   terminal: Terminal,
 ): Promise<Secret<string> | undefined> {
-  if (!password) return undefined;
+  if (!password) {
+    if (passwordFile === undefined) return undefined;
+    throw new CommandError(STATUS.usage, '--password-file and --no-password exclude each other; leave one out');
+  }
   if (passwordFile !== undefined) return secretFrom(passwordFile);
   if (!canAsk()) {
     throw new CommandError(
@@ -100,7 +103,7 @@ function addPolicy(program: Command, terminal: Terminal): void {
     .option('--expect <version>', 'only if this is the version in force', readVersion)
     .option('--check', 'only say what is wrong or odd with it')
     .action(async (file: string, options: { expect?: number; check?: boolean }, self: Command) => {
-      const text = readText(file);
+      const text = readTextFile(file);
       const { expect: expected, check: checkOnly = false } = options;
       await show(terminal, self, (registry) => setPolicy(registry, { text, expected, checkOnly }));
     });
@@ -118,7 +121,7 @@ function addPolicy(program: Command, terminal: Terminal): void {
   withAdminOptions(policy.command('diff <file>'))
     .description('show what a file would change; status 1 when it would')
     .action(async (file: string, _: unknown, self: Command) => {
-      const text = readText(file);
+      const text = readTextFile(file);
       const difference = await withRegistry(adminFlags(self), (registry) => diffPolicy(registry, text));
       terminal.out(difference);
       if (difference !== '') process.exitCode = STATUS.failed;
@@ -212,15 +215,6 @@ async function secretFrom(source: string): Promise<Secret<string>> {
   return readSecret(source, 'password').catch((error: unknown) => {
     throw error instanceof KeyFileError ? new CommandError(STATUS.usage, error.message, { cause: error }) : error;
   });
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8');
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new CommandError(STATUS.usage, `${file} cannot be read: ${detail}`, { cause: error });
-  }
 }
 
 function readVersion(text: string): number {

@@ -76,6 +76,7 @@ export async function start(settings: RegistrySettings, ports: Ports = {}): Prom
         await replica.shutDown();
         await server.close(CLOSE_LIMIT_MS);
         await closeAll(closers);
+        telemetry.log.info(EVENT.serviceStopped);
         await telemetry.shutdown();
       },
       async kill() {

@@ -14,6 +14,7 @@ import { pinOf } from './join-token.ts';
 const STAGE_TIMEOUT_MS = 5_000;
 /** Certificates between a registry's own and its root: one intermediate, and room for one more. */
 const MAX_CHAIN = 4;
+const CLOSED = 'the connection was closed';
 
 /** Where a pin came from, and how to get the right one. */
 const OTHER_ROOT = {
@@ -169,7 +170,7 @@ function secure(raw: Socket, options: ConnectionOptions): Promise<TLSSocket> {
   const secured = new Promise<TLSSocket>((done, fail) => {
     socket.once('secureConnect', () => done(socket));
     socket.once('error', (error) => fail(error instanceof EnrolmentError ? error : failed('tls', error)));
-    socket.once('close', () => fail(failed('tls', new Error('the connection was closed in the handshake'))));
+    socket.once('close', () => fail(failed('tls', new Error(`${CLOSED} in the handshake`))));
   });
   // Whoever comes next hears of the end through 'close'.
   socket.on('error', () => undefined);
@@ -193,7 +194,10 @@ async function within<T>(step: Promise<T>, stage: 'resolve' | 'tcp' | 'tls', giv
 }
 
 function failed(stage: 'resolve' | 'tcp' | 'tls', cause: unknown): EnrolmentError {
-  return new EnrolmentError(textOf(cause), { stage, cause });
+  const text = textOf(cause);
+  const remedy =
+    stage === 'tls' && text.startsWith(CLOSED) ? 'a root proxy does that while it reaches no registry' : '';
+  return new EnrolmentError(text, { stage, cause, remedy });
 }
 
 /** Node's and OpenSSL's texts in the words of whoever has to mend it. */
@@ -204,11 +208,13 @@ function textOf(error: unknown): string {
       return 'connection refused';
     case 'ENOTFOUND':
       return 'no such host name';
+    case 'EAI_AGAIN':
+      return 'the host name cannot be resolved now; is DNS reachable?';
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
       return 'no route to it';
     case 'ECONNRESET':
-      return 'the connection was closed';
+      return CLOSED;
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_GET_ISSUER_CERT':
@@ -219,9 +225,21 @@ function textOf(error: unknown): string {
       return "its certificate has ended; is this machine's clock right?";
     case 'CERT_NOT_YET_VALID':
       return "its certificate is not valid yet; is this machine's clock right?";
+    // Every port of ours that is not for enrolment speaks HTTP/2 only.
+    case 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL':
+      return "nobody enrols there: the port is another one's, or the domain (--domain) is; agents and users come to 7200, others to 7101";
+    case 'ERR_SSL_WRONG_VERSION_NUMBER':
+    case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
+      return 'it speaks no TLS; agents and users come to port 7200, others to 7101';
     default:
-      return error instanceof Error ? error.message : String(error);
+      return error instanceof Error ? withoutOpenssl(error.message) : String(error);
   }
+}
+
+/** `4091...:error:0A000438:SSL routines:ssl3_read_bytes:tlsv1 alert internal error:...:SSL alert number 80` says one thing. */
+function withoutOpenssl(message: string): string {
+  const reason = /\berror:[0-9A-F]{8}:[^:]*:[^:]*:([^:\n]+)/.exec(message)?.[1];
+  return reason === undefined ? message : `TLS failed: ${reason}`;
 }
 
 /** The same failure with the address in front. */

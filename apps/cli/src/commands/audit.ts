@@ -1,6 +1,7 @@
 import { verifyAudit } from '@xylem/audit';
 import type { AuditFault, AuditReport } from '@xylem/audit';
 import { printable } from '@xylem/matrix';
+import { assertReadable } from '../text-file.ts';
 
 export interface VerifyOptions {
   readonly json: boolean;
@@ -15,6 +16,7 @@ export interface Verdict {
 
 /** The text of `xylem audit verify`: what the files hold, and every place where the chain is broken. */
 export async function verifyFiles(paths: readonly string[], { json, expect }: VerifyOptions): Promise<Verdict> {
+  assertReadable(paths);
   const report = await verifyAudit(paths, expect);
   const sound = report.faults.length === 0;
   return { text: json ? `${JSON.stringify({ sound, ...report }, null, 2)}\n` : reportText(report), sound };

@@ -46,7 +46,16 @@ function phaseText(phase: string): string {
 
 function behindLines(behind: readonly string[]): string[] {
   if (behind.length === 0) return ['nobody is behind: every certificate follows the present phase'];
-  return [`behind, until they renew: ${behind.map(printable).join(' ')}`];
+  const users = behind.filter((identity) => identity.startsWith('user/'));
+  const others = behind.filter((identity) => !identity.startsWith('user/'));
+  const lines = [
+    [others, 'behind, until they renew'],
+    // A user may be logged in on machines of which the registry knows nothing.
+    [users, 'behind, until each login of before has ended (--force: they log in again)'],
+  ] as const;
+  return lines
+    .filter(([names]) => names.length > 0)
+    .map(([names, what]) => `${what}: ${names.map(printable).join(' ')}`);
 }
 
 /** One step of a rotation. The text says where it stands now, and what the next step would do. */

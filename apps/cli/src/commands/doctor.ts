@@ -14,8 +14,9 @@ import {
 import type { FileTlsSource } from '@xylem/identity';
 import { buildMatrix, duration, printable } from '@xylem/matrix';
 import type { Matrix } from '@xylem/matrix';
-import { identityFiles, statusText } from '../client.ts';
+import { identityFiles, remedyOf } from '../client.ts';
 import type { ClientConfig } from '../config.ts';
+import { refusal } from '../status-error.ts';
 
 /** One line of `xylem doctor`. */
 export interface Finding {
@@ -71,7 +72,7 @@ function checkIdentity(
   }
   found(checkValidity(certificate, now));
   if (!isSignedByOwn(tls.current())) {
-    const text = 'cert.pem was not signed by the authority in ca.pem beside it; take both from one xylem pki issue';
+    const text = 'cert.pem was not signed by the authority in ca.pem beside it; take both from one login, or one join';
     found({ state: 'fail', what: 'identity', text });
   }
   return tls;
@@ -139,7 +140,7 @@ async function checkRoot(
     if (error instanceof ChannelError)
       found({ state: 'fail', what, text: `${error.stage}: ${printable(error.detail)}${tlsRemedy(error, config)}` });
     else if (error instanceof StatusError)
-      found({ state: 'fail', what, text: `connected, but it answers ${statusText(error)}` });
+      found({ state: 'fail', what, text: `connected, but ${refusal('it', error, remedyOf(error)).message}` });
     else throw error;
     return undefined;
   } finally {

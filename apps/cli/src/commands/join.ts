@@ -7,6 +7,7 @@ import {
   isProxyName,
   joinByToken,
   parseJoinToken,
+  readIdentityFacts,
   readSecret,
 } from '@xylem/identity';
 import type { EnrolmentAddress, JoinAs, JoinToken, StoredIdentity } from '@xylem/identity';
@@ -37,6 +38,7 @@ export async function joinCluster(options: JoinOptions, note: (text: string) => 
   const addresses = options.addresses.map(addressOf);
   const token = await readToken(options.tokenFile, note);
   const as: JoinAs = { role: options.role, name };
+  refuseOthersFolder(directory, options.role, name);
   try {
     return joinedText(await joinByToken({ directory, addresses, domain: options.domain, token, as }), directory);
   } catch (error) {
@@ -52,6 +54,19 @@ function nameOf({ role, name }: JoinOptions): string {
   const what = name === undefined ? `this host's name ${JSON.stringify(chosen)}` : `${flag} ${JSON.stringify(chosen)}`;
   const rule = 'use 1 to 63 of a-z 0-9 -, with no - at the ends, and not enrol, join or registry for a root proxy';
   throw new CommandError(STATUS.usage, `${what} is not a name; ${rule}${name === undefined ? `, with ${flag}` : ''}`);
+}
+
+/** The folder of another identity, whose key would be gone. Said before the token is used up. Which leaf cluster it is only the token knows. */
+function refuseOthersFolder(directory: string, role: JoinOptions['role'], name: string): void {
+  const there = readIdentityFacts(directory)?.identity;
+  if (there === undefined) return;
+  const wanted =
+    role === 'agent' ? /^leaf\/[^/]+\/agent\/(.+)$/ : role === 'proxy' ? /^proxy\/(.+)$/ : /^registry\/(.+)$/;
+  if (wanted.exec(there)?.[1] === name) return;
+  throw new CommandError(
+    STATUS.usage,
+    `${directory} holds the identity of ${there}; choose another folder with --identity-dir, or remove that one`,
+  );
 }
 
 function addressOf(text: string): EnrolmentAddress {

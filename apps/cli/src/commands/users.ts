@@ -41,7 +41,7 @@ export async function addUser({ channel, deadlineMs }: Registry, options: AddUse
 /** The text of `xylem users ls`. */
 export async function listUsers({ channel, deadlineMs }: Registry, json: boolean): Promise<string> {
   const { users } = await channel.unary(AdminService.listUsers, {}, deadlineMs);
-  if (json) return `${JSON.stringify({ users }, null, 2)}\n`;
+  if (json) return usersJson(users);
   if (users.length === 0) return 'there are no users; add one: xylem users add <name>\n';
   const rows = users.map((user) => {
     const groups = [...user.groups, ...user.externalGroups.map((group) => `${group} (single sign-on)`)];
@@ -51,6 +51,13 @@ export async function listUsers({ channel, deadlineMs }: Registry, json: boolean
     );
   });
   return `${table([['USER', 'STATE', 'GROUPS', 'LOGS IN WITH'], ...rows]).join('\n')}\n`;
+}
+
+function usersJson(users: readonly admin.User[]): string {
+  const shown = users.map(({ name, groups, hasPassword, disabled, externalGroups, issuer }) => {
+    return { name, groups, hasPassword, disabled, externalGroups, issuer };
+  });
+  return `${JSON.stringify({ users: shown }, null, 2)}\n`;
 }
 
 /** The text of `xylem users rm`. */

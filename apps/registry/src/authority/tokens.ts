@@ -109,7 +109,10 @@ function checkWish({ role, leaf, name, ttlSeconds, sources }: TokenWish): void {
   if (role === 'agent' && !isName(leaf)) throw invalid('a token for agents needs the name of a leaf cluster', names);
   if (role !== 'agent' && leaf !== '') throw invalid('only tokens for agents have a leaf cluster', 'leave leaf out');
   if (name !== '' && !isName(name)) throw invalid('that is no name', names);
-  if (ttlSeconds > MAX_TTL_S) throw invalid(`a token lives for at most ${MAX_TTL_S} s`, 'choose a shorter life');
+  if (ttlSeconds > MAX_TTL_S) throw invalid(`a token lives for at most ${MAX_TTL_S / 3600} h`, 'choose a shorter life');
   if (sources.length > MAX_SOURCES) throw invalid(`a token has at most ${MAX_SOURCES} source ranges`, 'join ranges');
-  if (!sources.every(isCidr)) throw invalid('a source is no address range', 'write for example 10.0.0.0/8');
+  const wrong = sources.find((source) => !isCidr(source));
+  if (wrong !== undefined) {
+    throw invalid(`source ${JSON.stringify(wrong.slice(0, 64))} is no address range`, 'write for example 10.0.0.0/8');
+  }
 }
