@@ -223,6 +223,34 @@ async function proveDeployment(): Promise<void> {
   expectOutput('ssh through the root', ['ssh', 'web.berlin', 'hostname'], 'berlin-web');
   expectOutput('ssh to the other leaf cluster', ['ssh', 'db.tokyo', 'hostname'], 'tokyo-db');
   await expectTrace();
+  await expectSecondStarts();
+}
+
+/** Identities stay where a container goes, tokens are handed out where one is gone, and nobody has to do anything for it. */
+async function expectSecondStarts(): Promise<void> {
+  const starts: readonly (readonly [string, () => void])[] = [
+    ['up a second time', () => compose(['up', '-d'], 180_000)],
+    ['one root proxy recreated', () => compose(['up', '-d', '--force-recreate', 'p1'], 180_000)],
+    ['a root proxy and an agent without what they had', startEmpty],
+    ['all containers down, and up again', startAnew],
+  ];
+  for (const [what, start] of starts) {
+    start();
+    await until(what, READY_LIMIT_MS, allClaimed);
+    expectOutput(what, ['ssh', 'web.berlin', 'hostname'], 'berlin-web');
+  }
+}
+
+function startEmpty(): void {
+  const gone = ['p2', 'tokyo-a'];
+  compose(['rm', '-sf', ...gone], 60_000);
+  demand('docker', ['volume', 'rm', ...gone.map((name) => `${PROJECT}_${name}`)]);
+  compose(['up', '-d'], 180_000);
+}
+
+function startAnew(): void {
+  compose(['down', '--remove-orphans', '-t', '10'], 180_000);
+  compose(['up', '-d'], 180_000);
 }
 
 async function main(): Promise<void> {
