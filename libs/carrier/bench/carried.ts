@@ -1,6 +1,6 @@
 /**
  * One carried connection on loopback against a plain two-hop TCP relay, as JSON lines: `{ name, direction, rttMs, mbPerS }`.
- * Usage: node libs/carrier/bench/throughput.ts [--mb 512] [--rtt 0] [--window 4194304]
+ * Usage: node libs/carrier/bench/carried.ts [--mb 512] [--rtt 0] [--window 4194304]
  */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
