@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { FrameMeter } from './frame-meter.ts';
+import { carried } from './young-garbage.ts';
 
 /**
  * Stands between a socket and its HTTP/2 session, and keeps reading the socket whatever the session does.
@@ -33,6 +34,7 @@ export class SocketBridge extends Socket {
         socket.destroy(new Error(`the peer floods with ${flood.frame} frames: ${flood.count} within ten seconds`));
         return;
       }
+      carried(chunk.length);
       this.push(chunk);
       if (this.readableLength > READ_AHEAD_LIMIT_BYTES && !this.#paused) {
         this.#paused = true;
@@ -51,6 +53,7 @@ export class SocketBridge extends Socket {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    carried(chunk.length);
     this.#socket.write(chunk, done);
   }
 
@@ -58,6 +61,7 @@ export class SocketBridge extends Socket {
     const last = chunks.length - 1;
     this.#socket.cork();
     chunks.forEach(({ chunk }, index) => {
+      carried(chunk.length);
       if (index === last) this.#socket.write(chunk, done);
       else this.#socket.write(chunk);
     });
