@@ -11,7 +11,7 @@ test('lists the benches without a name, on stderr alone', () => {
   const { status, stdout, stderr } = bench();
   assert.equal(status, 0);
   assert.equal(stdout, '');
-  assert.match(stderr, /^ {2}carrier\/throughput$/m);
+  assert.match(stderr, /^ {2}demo\/throughput$/m);
 });
 
 test('lists the benches for a name that none has', () => {

@@ -10,7 +10,7 @@ const root = dirname(import.meta.dirname);
 const benches = globSync('{libs,apps}/*/bench/*.ts', { cwd: root }).sort();
 const [name, ...options] = process.argv.slice(2);
 
-/** `throughput`, or `carrier/throughput` where two projects have one of that name. */
+/** `throughput`, or `demo/throughput` where two projects have one of that name. */
 function matches(file: string): boolean {
   const project = file.split('/')[1];
   return [basename(file, '.ts'), `${project}/${basename(file, '.ts')}`].includes(name ?? '');
