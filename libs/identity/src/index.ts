@@ -54,7 +54,7 @@ export { derOfPem, pemOfDer } from './pem.ts';
 export { canonicalPolicy } from './policy/canonical.ts';
 export type { PolicyProblem } from './policy/document.ts';
 export { isGroupName } from './policy/grammar.ts';
-export { problemText, readCanonicalPolicy, readPolicy } from './policy/read-policy.ts';
+export { problemText, readCanonicalPolicy, readPolicy, readPolicyInSteps } from './policy/read-policy.ts';
 export type { PolicyOutcome } from './policy/read-policy.ts';
 export { POLICY_LIMITS } from './policy/schema.ts';
 export type { KnownNames } from './policy/warnings.ts';

@@ -210,6 +210,33 @@ for (const kind of STORES) {
       assert.match(await warned('admins: [group:nobody]', ADMIN), /the admins are nobody that is known/);
     });
 
+    it('stays in force while a long one is read, and the newest of several is the one that counts', async (t) => {
+      const { policies, inForce, until } = await openBench(t, kind);
+      await policies.set(POLICY, 0, ADMIN);
+      await until(({ version }) => version === 1);
+      const filler = Array.from(
+        { length: 500 },
+        (_, index) => `  - {name: r${index}, allow: [carol], leaves: [x], nodes: [y]}\n`,
+      );
+      const long = POLICY + filler.join('');
+      assert.ok(long.length > 16_384);
+      const seen: number[] = [];
+      inForce.onChange(({ version, policy }) => seen.push(version * 1_000 + policy.rules.length));
+      await policies.set(long, 1, ADMIN);
+      assert.ok(inForce.decide({ user: 'bob', leaf: 'berlin', node: 'db-1', port: 1 }).allowed);
+      await policies.set(`${long}# again`, 2, ADMIN);
+      await policies.set(POLICY, 3, ADMIN);
+      await until(({ version }) => version === 4);
+      assert.equal(inForce.rules.policy.rules.length, 1);
+      assert.deepEqual(
+        seen,
+        seen.toSorted((a, b) => a - b),
+        'never an older one after a newer one',
+      );
+      await policies.set(long, 4, ADMIN);
+      await until(({ version, policy }) => version === 5 && policy.rules.length === 501);
+    });
+
     it('decides with the groups of the registry, and denies all when it cannot be read', async (t) => {
       const { policies, users, inForce, store, until: rules } = await openBench(t, kind);
       const question = { user: 'alice', leaf: 'berlin', node: 'db-1', port: 5432 };

@@ -1,9 +1,11 @@
 import { POLICY_KEY, USERS_PREFIX } from '@xylem/authority';
-import { canonicalPolicy, readPolicy } from '@xylem/identity';
+import { canonicalPolicy, readPolicy, readPolicyInSteps } from '@xylem/identity';
+import type { PolicyOutcome } from '@xylem/identity';
 import { decide, isAdmin } from '@xylem/policy';
 import type { Decision, DialQuestion, Policy } from '@xylem/policy';
 import type { Mirror } from '../authority/mirror.ts';
 import { decodePolicyRecord } from './policy-record.ts';
+import type { PolicyRecord } from './policy-record.ts';
 import { decodeUser, groupsOf } from './user-record.ts';
 import type { UserRecord } from './user-record.ts';
 
@@ -26,9 +28,12 @@ export interface InForceHooks {
 }
 
 const NOTHING: Policy = { groups: new Map(), admins: [], rules: [], cutOpenConnections: true };
-const NO_RULES: Rules = { version: 0, policy: NOTHING, canonical: canonicalPolicy(NOTHING), groups: new Map() };
+const NONE_SET: Omit<Rules, 'groups'> = { version: 0, policy: NOTHING, canonical: canonicalPolicy(NOTHING) };
+const NO_RULES: Rules = { ...NONE_SET, groups: new Map() };
 /** Changes of other records come in hundreds when agents renew: after one look the next comes so much later. */
 const SETTLE_MS = 50;
+/** Longer policies are read in steps, so that nobody waits for them: the longest takes a second or two. This one takes 20 ms. */
+const READ_AT_ONCE_CHARACTERS = 16_384;
 /** Groups of single sign-on end by themselves. */
 const RECHECK_MS = 15_000;
 
@@ -43,6 +48,10 @@ export class PolicyInForce {
   readonly #stop: () => void;
   #rules = NO_RULES;
   #policyText: string | undefined;
+  /** The store's records have been read once. */
+  #told = false;
+  /** Once closed, nothing that is being read counts. */
+  #closed = false;
   /** Records by their text, so that only changed ones are read. */
   #users: ReadonlyMap<string, UserRecord> = new Map();
   /** Runs after each look; what changes meanwhile is looked at when it ends. */
@@ -120,6 +129,7 @@ export class PolicyInForce {
 
   /** Idempotent. */
   close(): void {
+    this.#closed = true;
     this.#stop();
     clearTimeout(this.#settling);
     clearInterval(this.#recheck);
@@ -141,27 +151,48 @@ export class PolicyInForce {
   }
 
   #refresh(): void {
-    const policy = this.#policy();
     const groups = this.#groups();
+    const policy = this.#policy();
+    this.#told ||= this.known;
     if (policy === undefined && sameGroups(groups, this.#rules.groups)) return;
-    this.#rules = { ...(policy ?? this.#rules), groups };
-    for (const listener of [...this.#listeners]) listener(this.#rules);
+    this.#put({ ...(policy ?? this.#rules), groups });
   }
 
-  /** undefined: as before. */
+  #put(rules: Rules): void {
+    this.#rules = rules;
+    for (const listener of [...this.#listeners]) listener(rules);
+  }
+
+  /** undefined: as before, at least until a long one has been read. */
   #policy(): Omit<Rules, 'groups'> | undefined {
     const text = this.#mirror.get(POLICY_KEY);
     if (text === this.#policyText) return undefined;
     this.#policyText = text;
-    if (text === undefined) return NO_RULES;
+    if (text === undefined) return NONE_SET;
     const record = decodePolicyRecord(text);
-    const outcome = record === undefined ? undefined : readPolicy(record.yaml);
+    // What the first list says is in force at once: nothing may be decided or told before.
+    if (record !== undefined && this.#told && record.yaml.length > READ_AT_ONCE_CHARACTERS) {
+      void this.#readInSteps(text, record);
+      return undefined;
+    }
+    return this.#rulesOf(record, record && readPolicy(record.yaml));
+  }
+
+  /** What was in force stays so meanwhile. */
+  async #readInSteps(text: string, record: PolicyRecord): Promise<void> {
+    const outcome = await readPolicyInSteps(record.yaml);
+    // Another one was set since.
+    if (this.#closed || text !== this.#policyText) return;
+    this.#put({ ...this.#rulesOf(record, outcome), groups: this.#rules.groups });
+  }
+
+  #rulesOf(record: PolicyRecord | undefined, outcome: PolicyOutcome | undefined): Omit<Rules, 'groups'> {
     if (record !== undefined && outcome?.ok === true) {
       const { policy } = outcome;
       return { version: record.version, policy, canonical: canonicalPolicy(policy) };
     }
     this.#hooks.onUnreadable(`${POLICY_KEY} holds no policy of this version; all is denied; set the policy again`);
-    return { ...NO_RULES, version: record?.version ?? 0 };
+    return { ...NONE_SET, version: record?.version ?? 0 };
   }
 
   #groups(): ReadonlyMap<string, readonly string[]> {

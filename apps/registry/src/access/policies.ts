@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { AuditLog } from '@xylem/audit';
 import { POLICY_KEY, USERS_PREFIX, unchanged } from '@xylem/authority';
 import type { Read } from '@xylem/authority';
-import { problemText, readPolicy } from '@xylem/identity';
+import { problemText, readPolicyInSteps } from '@xylem/identity';
 import type { KnownNames } from '@xylem/identity';
 import { isAdmin } from '@xylem/policy';
 import type { Policy } from '@xylem/policy';
@@ -71,7 +71,7 @@ export class Policies {
    */
   async set(yaml: string, expected: number, actor: string, checkOnly = false): Promise<SetOutcome> {
     const users = await this.#users();
-    const outcome = readPolicy(yaml, knownNames(users, this.#parts.now()));
+    const outcome = await readPolicyInSteps(yaml, knownNames(users, this.#parts.now()));
     if (!outcome.ok) return { kind: 'invalid', problems: outcome.problems.map(problemText) };
     const warnings = [...outcome.warnings, ...lockOuts(outcome.policy, users, actor, this.#parts.now())];
     if (checkOnly) return { kind: 'valid', warnings };

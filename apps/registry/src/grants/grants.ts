@@ -46,9 +46,10 @@ export class Grants {
   readonly #quota = new RateQuota(DIAL_LIMITS, MAX_PROXIES);
   readonly #users = new RateQuota(USER_LIMITS, MAX_USERS);
   readonly #standing = new RateQuota(STANDING_LIMITS, MAX_PROXIES);
-  /** Parts of `#slicesOf`, by leaf cluster. */
+  /** Parts of `#slicesOf`, by leaf cluster, and the whole with all its groups. */
   readonly #slices = new Map<string, Rules['policy']>();
   #slicesOf: Rules | undefined;
+  #whole: Rules['policy'] | undefined;
 
   constructor(options: GrantOptions) {
     this.#options = options;
@@ -113,10 +114,12 @@ export class Grants {
     if (this.#slicesOf !== rules || this.#slices.size >= MAX_SLICES) {
       this.#slices.clear();
       this.#slicesOf = rules;
+      this.#whole = undefined;
     }
     const known = this.#slices.get(leaf);
     if (known !== undefined) return known;
-    const slice = sliceFor(withMembers(rules.policy, rules.groups), leaf);
+    this.#whole ??= withMembers(rules.policy, rules.groups);
+    const slice = sliceFor(this.#whole, leaf);
     this.#slices.set(leaf, slice);
     return slice;
   }

@@ -78,11 +78,19 @@ export class SecurityHub {
   }
 }
 
+/** A policy of a megabyte is compared as what it is, not written out first: joins and renewals come by the second. */
 function sameContent(a: wire.Security, b: wire.Security): boolean {
-  return contentOf(a) === contentOf(b);
+  return a.policy === b.policy && contentOf(a) === contentOf(b);
 }
 
-function contentOf({ revision, policyVersion, trustGeneration, revocations, ...rest }: wire.Security): string {
+function contentOf({
+  revision,
+  policy: _,
+  policyVersion,
+  trustGeneration,
+  revocations,
+  ...rest
+}: wire.Security): string {
   return JSON.stringify([
     rest,
     String(revision >> EPOCH_SHIFT),

@@ -1,5 +1,5 @@
-import { LineCounter, isAlias, isMap, isScalar, isSeq, parseAllDocuments } from 'yaml';
-import type { Pair } from 'yaml';
+import { Composer, Lexer, LineCounter, Parser, isAlias, isMap, isScalar, isSeq } from 'yaml';
+import type { Document, Pair } from 'yaml';
 import { quoted } from './grammar.ts';
 
 /** What is wrong, and where; lines and columns count from 1. */
@@ -18,15 +18,23 @@ export type PlainPath = readonly PropertyKey[];
 /** Deeper than a policy ever nests. */
 const MAX_DEPTH = 8;
 
+/** Lexemes between two pauses: about a millisecond's work. */
+const LEXEMES_PER_STEP = 1_000;
+
 /** A YAML text as plain values, with the places they come from. Never throws for what the text holds. */
 export class PolicyDocument {
   readonly #lines = new LineCounter();
-  readonly #root: unknown;
+  #root: unknown = null;
   /** What YAML itself has against the text, and what it could but a policy may not have. */
   readonly problems: PolicyProblem[] = [];
 
-  constructor(text: string) {
-    this.#root = this.#parse(text);
+  private constructor() {}
+
+  /** Parses in steps of a millisecond or two, and one of a tenth of a second at the end for the longest policy. */
+  static *reading(text: string): Generator<void, PolicyDocument> {
+    const document = new PolicyDocument();
+    document.#root = yield* document.#parse(text);
+    return document;
   }
 
   /** The document's values; an empty document is an empty mapping. */
@@ -63,18 +71,9 @@ export class PolicyDocument {
     return this.#place(pair?.key ?? node);
   }
 
-  #parse(text: string): unknown {
+  *#parse(text: string): Generator<void, unknown> {
     try {
-      const [document, ...more] = parseAllDocuments(text, {
-        lineCounter: this.#lines,
-        // Every scalar is text: a name that looks like a number or a truth value stays the name it is.
-        schema: 'failsafe',
-        merge: false,
-        // Looked for below, in linear time.
-        uniqueKeys: false,
-        prettyErrors: false,
-        logLevel: 'silent',
-      });
+      const [document, ...more] = yield* parseInSteps(text, this.#lines);
       if (document === undefined) return null;
       if (more.length > 0) this.#report(more[0]?.range[0] ?? 0, 'is a second document; a policy is one, without ---');
       for (const { pos, message } of [...document.errors, ...document.warnings]) {
@@ -137,6 +136,31 @@ export class PolicyDocument {
     const { line, col } = this.#lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   }
+}
+
+/** As `parseAllDocuments` of yaml, with pauses. */
+function* parseInSteps(text: string, lines: LineCounter): Generator<void, readonly Document.Parsed[]> {
+  const parser = new Parser(lines.addNewLine);
+  const composer = new Composer({
+    // Every scalar is text: a name that looks like a number or a truth value stays the name it is.
+    schema: 'failsafe',
+    merge: false,
+    // Looked for by the document, in linear time.
+    uniqueKeys: false,
+    prettyErrors: false,
+    logLevel: 'silent',
+  });
+  const documents: Document.Parsed[] = [];
+  let lexemes = 0;
+  lines.addNewLine(0);
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) documents.push(...composer.next(token));
+    lexemes += 1;
+    if (lexemes % LEXEMES_PER_STEP === 0) yield;
+  }
+  for (const token of parser.end()) documents.push(...composer.next(token));
+  documents.push(...composer.end());
+  return documents;
 }
 
 /** The pairs of a mapping in order, as the schema reads `groups`; anything else as it is. */

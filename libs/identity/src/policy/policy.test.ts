@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { decide } from '@xylem/policy';
 import fc from 'fast-check';
 import { canonicalPolicy } from './canonical.ts';
-import { problemText, readCanonicalPolicy, readPolicy } from './read-policy.ts';
+import { problemText, readCanonicalPolicy, readPolicy, readPolicyInSteps } from './read-policy.ts';
 import { POLICY_LIMITS } from './schema.ts';
 
 const EXAMPLE = `groups:
@@ -262,5 +262,30 @@ describe('any text', () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+});
+
+describe('reading in steps', () => {
+  it('comes to the same as reading at once', async () => {
+    for (const text of [EXAMPLE, '', 'rules: [', '--- {}\n--- {}', 'a: &b c\r\nd: *b', '['.repeat(20_000)]) {
+      assert.deepEqual(await readPolicyInSteps(text), readPolicy(text));
+    }
+  });
+
+  it('gives others their turn many times within the longest policy', async () => {
+    const line = (index: number): string =>
+      `  - { name: rule-${index}, allow: ['group:some-group'], leaves: [berlin], nodes: ['node-${index}-*:5432'] }`;
+    const text = `rules:\n${Array.from({ length: 5_000 }, (_, index) => line(index)).join('\n')}\n`;
+    let turns = 0;
+    let over = false;
+    const others = (async () => {
+      for (; !over; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    })();
+    const outcome = await readPolicyInSteps(text);
+    over = true;
+    await others;
+    assert.ok(outcome.ok);
+    assert.equal(outcome.policy.rules.length, 5_000);
+    assert.ok(turns >= 10, `${turns} turns`);
   });
 });

@@ -19,6 +19,8 @@ export type PolicyOutcome =
 
 /** More than anybody reads; the rest is counted. */
 const MAX_PROBLEMS = 50;
+/** How long other things wait. */
+const STEP_MS = 10;
 
 /**
  * Reads a policy document. All problems are found at once. A text is taken only when it means the same to every reader: no
@@ -27,17 +29,39 @@ const MAX_PROBLEMS = 50;
  * @param known Users and groups of the registry's records, for warnings.
  */
 export function readPolicy(text: string, known?: KnownNames): PolicyOutcome {
+  const steps = reading(text, known);
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  return step.value;
+}
+
+/** As `readPolicy`, in steps between which other things get their turn: the longest policy takes a second and more. Never rejects. */
+export async function readPolicyInSteps(text: string, known?: KnownNames): Promise<PolicyOutcome> {
+  const steps = reading(text, known);
+  for (;;) {
+    const pauseAt = performance.now() + STEP_MS;
+    let step = steps.next();
+    while (step.done !== true && performance.now() < pauseAt) step = steps.next();
+    if (step.done === true) return step.value;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+function* reading(text: string, known?: KnownNames): Generator<void, PolicyOutcome> {
   if (Buffer.byteLength(text) > POLICY_LIMITS.bytes) {
     const message = `the policy has more than ${POLICY_LIMITS.bytes} bytes; use groups and patterns to make it shorter`;
     return { ok: false, problems: [{ line: 1, column: 1, message }] };
   }
-  const document = new PolicyDocument(text);
+  const document = yield* PolicyDocument.reading(text);
+  yield;
   const plain = document.plain();
+  yield;
   const problems = [...document.problems];
   const parsed = policySchema.safeParse(withPairs(plain));
   for (const issue of parsed.error?.issues ?? []) problems.push(problemOf(issue, document));
   problems.push(...duplicateNames(plain, document));
   if (problems.length > 0 || !parsed.success) return { ok: false, problems: ordered(problems) };
+  yield;
   return { ok: true, policy: parsed.data, warnings: warningsOf(parsed.data, known) };
 }
 
