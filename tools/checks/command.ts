@@ -11,8 +11,30 @@ export interface CommandResult {
 
 const DEADLINE_MS = 10 * 60_000;
 
-/** Runs a program of node_modules/.bin, or of PATH, with no stdin; resolves also where it fails or is not there. */
-export function runCommand(root: string, command: string, args: readonly string[], cwd = root): Promise<CommandResult> {
+/** What ends a program that went wrong by itself; it has said nothing about what it was to look at. */
+const CRASHES: ReadonlySet<NodeJS.Signals | null> = new Set(['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL']);
+
+/**
+ * Runs a program of node_modules/.bin, or of PATH, with no stdin; resolves also where it fails or is not there. One that
+ * crashes is run once more.
+ */
+export async function runCommand(
+  root: string,
+  command: string,
+  args: readonly string[],
+  cwd = root,
+): Promise<CommandResult> {
+  const first = await runOnce(root, command, args, cwd);
+  if (!CRASHES.has(first.signal)) return first;
+  console.log(`xylem: ${command} was ended by ${first.signal}; running it once more.`);
+  return runOnce(root, command, args, cwd);
+}
+
+interface Ended extends CommandResult {
+  readonly signal: NodeJS.Signals | null;
+}
+
+function runOnce(root: string, command: string, args: readonly string[], cwd: string): Promise<Ended> {
   const path = [join(root, 'node_modules', '.bin'), process.env['PATH'] ?? ''].join(delimiter);
   const env = {
     ...process.env,
@@ -27,10 +49,12 @@ export function runCommand(root: string, command: string, args: readonly string[
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => chunks.push(text));
     }
-    child.once('error', (error) => resolve({ ok: false, output: `Cannot run ${command}: ${error.message}` }));
+    child.once('error', (error) =>
+      resolve({ ok: false, signal: null, output: `Cannot run ${command}: ${error.message}` }),
+    );
     child.once('close', (code, signal) => {
       if (signal !== null) chunks.push(`\n${command} was ended by ${signal}`);
-      resolve({ ok: code === 0, output: chunks.join('').trim() });
+      resolve({ ok: code === 0, signal, output: chunks.join('').trim() });
     });
   });
 }
