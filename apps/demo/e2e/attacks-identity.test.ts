@@ -21,7 +21,7 @@ import { Forger } from './support/forged.ts';
 import type { ForgedCertificate, ShownMaterial } from './support/forged.ts';
 import { JoinedDeployment } from './support/joined.ts';
 import type { JoinedProxy } from './support/joined.ts';
-import { reportText, whileProbing } from './support/probe.ts';
+import { unharmed } from './support/probe.ts';
 
 const DEADLINE_MS = 10_000;
 const HOUR_MS = 3_600_000;
@@ -114,8 +114,12 @@ const PORTS: readonly Port[] = [
   },
 ];
 
-async function attach(channel: GrpcChannel, leaf: string): Promise<unknown> {
-  const stream = channel.stream(TunnelService.attach);
+async function attach(
+  channel: GrpcChannel,
+  leaf: string,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
+  const stream = channel.stream(TunnelService.attach, metadata);
   const value = {
     minVersion: 1,
     maxVersion: 1,
@@ -182,6 +186,9 @@ const FLAWS: readonly (readonly [string, (uri: string) => ForgedCertificate, ('s
   ['two names', (uri) => ({ uris: [uri, `spiffe://${DOMAIN}/user/bob`] })],
   ['the same name twice', (uri) => ({ uris: [uri, uri] })],
   ['no name', () => ({ uris: [] })],
+  ['its name in the subject only', (uri) => ({ uris: [], subject: `CN="${uri}"` })],
+  ['its name as that of a host', (uri) => ({ uris: [], hosts: [uri.slice('spiffe://'.length).replaceAll('/', '.')] })],
+  ['a fragment behind its name', (uri) => ({ uris: [`${uri}#`] })],
   ['an escaped slash', (uri) => ({ uris: [uri.replace(/\/([^/]+)$/, '%2f$1')] })],
   ['dots', (uri) => ({ uris: [uri.replace(/\/([^/]+)$/, '/x/../$1')] })],
   ['upper case', (uri) => ({ uris: [uri.toUpperCase().replace('SPIFFE', 'spiffe')] })],
@@ -215,7 +222,7 @@ test('A1: a certificate without a flaw is served at each port, so that a flaw is
 for (const [what, wish, by] of FLAWS) {
   test(`A1: ${what} is refused at every port of the deployment, and written down`, async (t) => {
     const since = performance.now();
-    const report = await whileProbing(p1.addresses.frontDoor, VICTIM, async () => {
+    const report = await unharmed(p1.addresses.frontDoor, VICTIM, async () => {
       for (const port of PORTS) {
         const answer = await attempt(port, await forge(wish(port.uri), by));
         assert.match(answer, PERMISSION_DENIED, `${port.name}: ${answer}`);
@@ -224,17 +231,60 @@ for (const [what, wish, by] of FLAWS) {
       const agent = `spiffe://${DOMAIN}/leaf/mallory/agent/a9`;
       assert.match(await renewal(await forge(wish(agent), by)), /^$| 401 /);
     });
-    t.diagnostic(reportText(report));
+    t.diagnostic(report);
     await writtenDown(since);
     assert.deepEqual(deployment.recorder.events(EVENT.internalError, undefined, since), []);
   });
 }
 
+test('A1: no certificate at all is refused at every port before any HTTP/2, and written down', async (t) => {
+  const since = performance.now();
+  const report = await unharmed(p1.addresses.frontDoor, VICTIM, async () => {
+    for (const { name, address, serverName } of PORTS)
+      assert.equal(await heardWithout(address(), serverName), '', name);
+  });
+  t.diagnostic(report);
+  const refusals = (): true | undefined =>
+    deployment.recorder.events(EVENT.handshakeFailed, undefined, since).length >= PORTS.length || undefined;
+  await deployment.recorder.until('every refusal is written down', refusals, DEADLINE_MS);
+});
+
+/** All that a server says to a client that speaks HTTP/2 and shows no certificate, until it closes. */
+async function heardWithout(address: string, servername: string): Promise<string> {
+  const [host = '', port = ''] = address.split(':');
+  const socket = connectTls({ host, port: Number(port), servername, ca: trust, ALPNProtocols: ['h2'] });
+  socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('was not closed')));
+  let text = '';
+  socket.on('secureConnect', () => socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'));
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+  socket.on('error', () => undefined);
+  await new Promise((resolve) => void socket.once('close', resolve));
+  return text;
+}
+
 test('A2: an agent that names another leaf cluster than its certificate gets no tunnel, and the other keeps its own', async () => {
+  const { recorder } = deployment;
+  const since = performance.now();
+  const claims = (): number =>
+    [EVENT.claimReleased, EVENT.claimRecorded].flatMap((event) => recorder.events(event)).length;
+  const before = claims();
   const shown = await authority.sign({ uris: [`spiffe://${DOMAIN}/leaf/mallory/agent/a9`] });
-  const channel = channelWith(p1.addresses.tunnel, `p1.${DOMAIN}`, shown);
-  await assert.rejects(attach(channel, 'berlin'));
-  channel.close();
+  const metadata = {
+    'x-leaf-id': 'berlin',
+    'x-forwarded-client-cert': `URI=spiffe://${DOMAIN}/leaf/berlin/agent/a1`,
+    'x-leaf-bin': 'YmVybGlu',
+  };
+  for (const more of [{}, metadata]) {
+    const channel = channelWith(p1.addresses.tunnel, `p1.${DOMAIN}`, shown);
+    await assert.rejects(attach(channel, 'berlin', more));
+    channel.close();
+  }
+  const audited = (): true | undefined =>
+    recorder
+      .events(EVENT.audit, 'p1', since)
+      .some(({ fields }) => /"rule":"cross_tenant"/.test(JSON.stringify(fields))) || undefined;
+  await recorder.until('the refusal is audited', audited, DEADLINE_MS);
+  assert.equal(claims(), before, 'no slot and no token has changed');
   const connection = await EchoConnection.open(p1.addresses.frontDoor, VICTIM);
   await connection.exchange();
   await connection.end();

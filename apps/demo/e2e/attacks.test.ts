@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { after, before, test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { createChannel } from '@xylem/grpc';
@@ -19,7 +20,7 @@ import { EchoConnection } from '../src/check/echo.ts';
 import type { ProxyPart } from '../src/deployment.ts';
 import { DOMAIN, ECHO_PORT } from '../src/layout.ts';
 import type { Service } from '../src/processes/service.ts';
-import { reportText, whileProbing } from './support/probe.ts';
+import { reportText, unharmed, whileProbing } from './support/probe.ts';
 import { Rig } from './support/rig.ts';
 
 const DEADLINE_MS = 20_000;
@@ -45,9 +46,13 @@ before(async () => {
 });
 after(() => rig.close());
 
-/** Runs an attack beside the probe, and afterwards looks whether a newcomer is served. */
+/** Runs an attack beside the probe, which must notice next to nothing, and afterwards looks whether a newcomer is served. */
 async function survives(t: TestContext, attack: () => Promise<void>): Promise<void> {
-  t.diagnostic(reportText(await whileProbing(p1.addresses.frontDoor, VICTIM, attack)));
+  t.diagnostic(await unharmed(p1.addresses.frontDoor, VICTIM, attack));
+  await newcomerIsServed();
+}
+
+async function newcomerIsServed(): Promise<void> {
   const newcomer = await EchoConnection.open(p1.addresses.frontDoor, VICTIM);
   await newcomer.exchange();
   await newcomer.end();
@@ -86,6 +91,39 @@ test('A13: a handshake of one byte a second is not waited for at any port', asyn
     clearInterval(drip);
   });
 });
+
+test('A13: a thousand handshakes in a second, begun and left alone, delay nobody', async (t) => {
+  await survives(t, async () => {
+    const hello = await clientHello(`p1.${DOMAIN}`);
+    const sockets: Socket[] = [];
+    for (let batch = 0; batch < 50; batch += 1) {
+      for (let count = 0; count < 20; count += 1) {
+        const socket = attackerSocket(p1.addresses.tunnel);
+        socket.write(hello);
+        sockets.push(socket);
+      }
+      await new Promise((resolve) => void setTimeout(resolve, 20));
+    }
+    for (const socket of sockets) socket.destroy();
+  });
+});
+
+/** The first bytes of a TLS client, as they are. */
+async function clientHello(servername: string): Promise<Buffer> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const accepted = once(server, 'connection');
+  const client = connectTls({ host: '127.0.0.1', port, servername, ALPNProtocols: ['h2'] });
+  client.on('error', () => undefined);
+  const [peer] = (await accepted) as [Socket];
+  const [hello] = (await once(peer, 'data')) as [Buffer];
+  client.destroy();
+  peer.destroy();
+  server.close();
+  return hello;
+}
 
 test('A14: an agent that attaches again and again is told to wait, and writes in the store stay bounded', async (t) => {
   const folder = await rig.credentials('flood', { kind: 'agent', leaf: 'mallory', agent: 'flood' });
@@ -157,6 +195,28 @@ for (const [version, preface] of [
   });
 }
 
+test('A28: names, paths and server names at random add a bounded number of series to the metrics', async () => {
+  const series = async (): Promise<number> => {
+    const text = await (await fetch(`http://${p1.addresses.ops}/metrics`)).text();
+    return text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length;
+  };
+  const strange = async (round: number): Promise<void> => {
+    const name = `n${round}-${Math.random().toString(36).slice(2)}`;
+    await openConnect(p1.addresses.frontDoor, `${name}.${name}:80`).catch(() => undefined);
+    const hello = attackerSocket(p1.addresses.tunnel);
+    hello.end(await clientHello(`${name}.${DOMAIN}`));
+    const method = attackerSocket(p1.addresses.frontDoor);
+    method.write(`${name.toUpperCase().replaceAll(/[^A-Z]/g, 'X')} /${name} HTTP/1.1\r\nHost: ${name}\r\n\r\n`);
+    await Promise.all([closes(hello), closes(method)]);
+  };
+  for (let round = 0; round < 10; round += 1) await strange(round);
+  const before = await series();
+  for (let round = 0; round < 100; round += 1) await strange(round);
+  const text = await (await fetch(`http://${p1.addresses.ops}/metrics`)).text();
+  assert.ok((await series()) <= before + 20, `${before} series became ${await series()}`);
+  assert.doesNotMatch(text, /n\d+-[a-z0-9]{5}/);
+});
+
 for (const [what, name] of [
   ['markup', '<img src=x onerror=alert(1)>'],
   ['a script address', 'javascript:alert(1)'],
@@ -171,6 +231,11 @@ for (const [what, name] of [
     await assert.rejects(asked, (error) => error instanceof ConnectRefused && [400, 431].includes(error.status));
     const text = JSON.stringify(rig.recorder.lines.filter(({ at }) => at >= since));
     for (const raw of ['<img', '\u202e', '\u001b', '🦊']) assert.ok(!text.includes(raw));
+  });
+
+  test(`A23: ${what} is no name of a leaf cluster either`, async () => {
+    const asked = openConnect(p1.addresses.frontDoor, `web.${name}:80`);
+    await assert.rejects(asked, (error) => error instanceof ConnectRefused && [400, 431].includes(error.status));
   });
 }
 
@@ -202,13 +267,15 @@ test('A30: a leaf cluster that saturates bytes and dials leaves the others their
   const own = `echo.mallory:${ECHO_PORT}`;
   const quiet = await whileProbing(p1.addresses.frontDoor, VICTIM, () => dials(30, VICTIM));
   t.diagnostic(`before: ${reportText(quiet)}`);
-  await survives(t, async () => {
+  const noisy = await whileProbing(p1.addresses.frontDoor, VICTIM, async () => {
     const streams = await Promise.all(Array.from({ length: 8 }, () => openConnect(p1.addresses.frontDoor, own)));
     const pumps = streams.map(pump);
     await dials(30, own);
     for (const socket of streams) socket.destroy();
     await Promise.all(pumps);
   });
+  t.diagnostic(reportText(noisy));
+  await newcomerIsServed();
 });
 
 async function dials(count: number, authority: string): Promise<void> {

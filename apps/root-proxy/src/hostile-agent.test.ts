@@ -55,6 +55,9 @@ test("A2: another agent's Carry never answers a dial, though it knows the connec
   unattached.close();
   refuse(agent.carry(dial.connection), 'unreachable', 'the node is away');
   assert.match((await answer).head, /Xylem-Outcome: unreachable\r\n/);
+  const audited = p1.log.find(({ event, subject }) => event === 'audit' && subject === 'carry');
+  assert.equal(audited?.['actor'], 'leaf/paris/agent/b1');
+  assert.match(JSON.stringify(audited), /"rule":"cross_tenant"/);
   other.channel.close();
 });
 

@@ -15,6 +15,9 @@ import type { TunnelPortRefusal } from './relay/listener.ts';
 import type { ClaimOrder, PlaneObserver } from './tunnels/plane.ts';
 import type { Tunnel, TunnelEnd } from './tunnels/tunnel.ts';
 
+/** In audit lines of an agent that named what is another's: somebody else in its hello, another tunnel's connection in Carry. */
+const CROSS_TENANT = 'cross_tenant';
+
 /**
  * Every log line, metric and span of the root proxy that reports what happened: who calls here says what, this file says
  * how it is shown. Fields of log lines are stable: leaf, agent, tunnel, source, via, slot, token, connection, target, user,
@@ -59,9 +62,18 @@ export class Journal implements PlaneObserver, DialObserver {
     this.#metrics.counter(METRIC.claimDecisions, { result: `refused-${cause}` }).add();
     if (cause !== 'denied') return;
     const [leaf = '', agent = ''] = identity.split('/');
-    const details = { source, detail };
+    const details = { source, detail, rule: CROSS_TENANT };
     const actor = `leaf/${leaf}/agent/${agent}`;
     this.#audit.record({ kind: 'request.denied', actor, subject: 'attach', outcome: 'denied', details });
+  }
+
+  answerDenied(tunnel: string, connection: string, detail: string): void {
+    // As checkHello makes the names of tunnels.
+    const [leaf = '', agent = ''] = tunnel.split('/');
+    this.#telemetry.log.warn(EVENT.requestRejected, { leaf, agent, tunnel, connection, detail });
+    const details = { connection, detail, rule: CROSS_TENANT };
+    const actor = `leaf/${leaf}/agent/${agent}`;
+    this.#audit.record({ kind: 'request.denied', actor, subject: 'carry', outcome: 'denied', details });
   }
 
   requestDenied({ actor, subject, source, detail }: Denied): void {

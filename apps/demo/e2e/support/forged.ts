@@ -23,6 +23,10 @@ export interface ShownMaterial {
 
 export interface ForgedCertificate {
   readonly uris: readonly string[];
+  /** DNS names. */
+  readonly hosts?: readonly string[];
+  /** Default: CN=xylem. */
+  readonly subject?: string;
   /** Default false. */
   readonly isAuthority?: boolean;
   /** Default client. */
@@ -79,7 +83,7 @@ export class Forger {
   async sign(wish: ForgedCertificate): Promise<ShownMaterial> {
     const keys = await newKeys();
     const certificate = await X509CertificateGenerator.create({
-      subject: 'CN=xylem',
+      subject: wish.subject ?? 'CN=xylem',
       issuer: this.#issuer,
       publicKey: keys.publicKey,
       signingKey: this.#key,
@@ -94,7 +98,7 @@ export class Forger {
   static async selfSigned(wish: ForgedCertificate): Promise<ShownMaterial> {
     const keys = await newKeys();
     const certificate = await X509CertificateGenerator.createSelfSigned({
-      name: 'CN=xylem',
+      name: wish.subject ?? 'CN=xylem',
       keys,
       ...lifetime(wish),
       signingAlgorithm: ALGORITHM,
@@ -108,7 +112,7 @@ function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }
 
-function extensionsOf({ uris, isAuthority = false, usage = 'client' }: ForgedCertificate) {
+function extensionsOf({ uris, hosts = [], isAuthority = false, usage = 'client' }: ForgedCertificate) {
   const flags = isAuthority
     ? KeyUsageFlags.keyCertSign | KeyUsageFlags.digitalSignature
     : KeyUsageFlags.digitalSignature;
@@ -116,7 +120,10 @@ function extensionsOf({ uris, isAuthority = false, usage = 'client' }: ForgedCer
     new BasicConstraintsExtension(isAuthority, undefined, true),
     new KeyUsagesExtension(flags, true),
     new ExtendedKeyUsageExtension([USAGES[usage]]),
-    new SubjectAlternativeNameExtension(uris.map((value) => ({ type: 'url', value }))),
+    new SubjectAlternativeNameExtension([
+      ...uris.map((value) => ({ type: 'url' as const, value })),
+      ...hosts.map((value) => ({ type: 'dns' as const, value })),
+    ]),
   ];
 }
 

@@ -420,7 +420,9 @@ export class Dials {
   }
 
   #refuseStream(effect: Effect<'refuseStream'>): void {
-    this.#answering?.cancel(effect.detail);
+    const { tunnel, connection, reason, detail } = effect;
+    if (reason === 'denied') this.#observer.answerDenied(tunnel, connection, detail);
+    this.#answering?.cancel(detail);
     this.#answering = undefined;
   }
 }

@@ -105,4 +105,6 @@ export interface DialObserver {
     durationMs: number,
   ): void;
   connectionClosed(order: DialOrder, connection: string, summary: ConnectionSummary): void;
+  /** An agent answered a dial that another tunnel was asked for. */
+  answerDenied(tunnel: string, connection: string, detail: string): void;
 }
