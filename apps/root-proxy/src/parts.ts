@@ -11,6 +11,7 @@ import { MAX_ANSWER_BYTES } from '@xylem/wire';
 import { SOFTWARE } from './config.ts';
 import type { ProxyConfig } from './config.ts';
 import { Dials } from './dials/dials.ts';
+import { DialTurns } from './dials/dial-turns.ts';
 import { Pacer } from './dials/pacer.ts';
 import { DialQuotas } from './dials/quotas.ts';
 import type { DialPorts } from './dials/types.ts';
@@ -186,7 +187,7 @@ function makeDials(
       ? `root proxy ${proxy} cannot write its audit file; try another one`
       : undefined;
   const router = { ...DEFAULT_ROUTER_CONFIG, ...tuning.router };
-  const bounds = { router, quotas: new DialQuotas(config.limits), pacer, closed };
+  const bounds = { router, quotas: new DialQuotas(config.limits), pacer, turns: new DialTurns(), closed };
   return new Dials(proxy, bounds, ports, telemetry.tracing, journal);
 }
 

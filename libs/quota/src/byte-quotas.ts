@@ -1,10 +1,13 @@
 import { ByteRate } from './byte-rate.ts';
 import type { RateTicket } from './byte-rate.ts';
 import { FairTurns } from './fair-turns.ts';
-import type { FairTurnsLimits, TurnTicket } from './fair-turns.ts';
+import type { TurnTicket } from './fair-turns.ts';
 import type { Instant } from './types.ts';
 
-export interface ByteQuotaLimits extends FairTurnsLimits {
+export interface ByteQuotaLimits {
+  /** What a flow gets when it is its turn, and what all of them get in one turn of the event loop. */
+  readonly quantumBytes: number;
+  readonly turnBytes: number;
   /** Bytes a second of one user, and of one group, both directions of all their flows together. Undefined: as many as go. */
   readonly userBytesPerSecond: number | undefined;
   readonly groupBytesPerSecond: number | undefined;
@@ -63,13 +66,13 @@ export class ByteQuotas {
   readonly #gates: Gates;
 
   constructor(limits: ByteQuotaLimits) {
-    const { userBytesPerSecond, groupBytesPerSecond, quantumBytes } = limits;
+    const { userBytesPerSecond, groupBytesPerSecond, quantumBytes, turnBytes } = limits;
     const rate = (bytesPerSecond: number | undefined): ByteRate<ByteFlow> | undefined =>
       bytesPerSecond === undefined
         ? undefined
         : new ByteRate({ bytesPerSecond, burstBytes: bytesPerSecond * BURST_SECONDS, quantumBytes }, MAX_IDLE_KEYS);
     const [users, groups] = [rate(userBytesPerSecond), rate(groupBytesPerSecond)];
-    this.#gates = { users, groups, turns: new FairTurns(limits) };
+    this.#gates = { users, groups, turns: new FairTurns({ quantum: quantumBytes, perTurn: turnBytes }) };
   }
 
   open(keys: FlowKeys, now: Instant): ByteFlow {

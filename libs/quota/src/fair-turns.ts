@@ -3,10 +3,10 @@ import type { Ticket } from './line.ts';
 import type { Instant } from './types.ts';
 
 export interface FairTurnsLimits {
-  /** What a flow gets when it is its turn. At least 1. */
-  readonly quantumBytes: number;
+  /** What a flow gets when it is its turn, in whatever is shared. At least 1. */
+  readonly quantum: number;
   /** What is handed out in one turn, to the nearest quantum. At least one quantum. */
-  readonly turnBytes: number;
+  readonly perTurn: number;
 }
 
 interface Group<Flow> {
@@ -36,11 +36,10 @@ export class FairTurns<Flow> {
   #waitedMs = 0;
 
   constructor(limits: FairTurnsLimits) {
-    if (!(limits.quantumBytes >= 1)) throw new RangeError(`quantumBytes ${limits.quantumBytes} is less than 1`);
-    if (!(limits.turnBytes >= limits.quantumBytes))
-      throw new RangeError(`turnBytes ${limits.turnBytes} is less than quantumBytes`);
+    if (!(limits.quantum >= 1)) throw new RangeError(`quantum ${limits.quantum} is less than 1`);
+    if (!(limits.perTurn >= limits.quantum)) throw new RangeError(`perTurn ${limits.perTurn} is less than quantum`);
     this.#limits = limits;
-    this.#left = limits.turnBytes;
+    this.#left = limits.perTurn;
   }
 
   /** Flows that wait. */
@@ -73,7 +72,7 @@ export class FairTurns<Flow> {
 
   /** A turn of the event loop begins: those that may go on in it, in order. */
   turn(now: Instant): readonly Flow[] {
-    this.#left = this.#limits.turnBytes;
+    this.#left = this.#limits.perTurn;
     const served = new Map<Group<Flow>, TurnTicket<Flow>[]>();
     const flows: Flow[] = [];
     while (this.#left > 0 && this.#waiting > 0) {
@@ -123,7 +122,7 @@ export class FairTurns<Flow> {
   }
 
   #give(ticket: TurnTicket<Flow>): void {
-    ticket.credit += this.#limits.quantumBytes;
-    this.#left -= this.#limits.quantumBytes;
+    ticket.credit += this.#limits.quantum;
+    this.#left -= this.#limits.quantum;
   }
 }

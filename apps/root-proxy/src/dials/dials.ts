@@ -19,6 +19,7 @@ import { assert, unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
 import type { AskedDial } from '../security/policy-gate.ts';
+import type { DialTurns } from './dial-turns.ts';
 import type { Pacer } from './pacer.ts';
 import type { DialQuotas, QuotaAdmission } from './quotas.ts';
 import type { Dial, DialAnswer, DialObserver, DialOrder, DialPorts, Ending, OpenConnection } from './types.ts';
@@ -64,6 +65,7 @@ export interface DialBounds {
   readonly router: RouterConfig;
   readonly quotas: DialQuotas;
   readonly pacer: Pacer;
+  readonly turns: DialTurns;
   /** Why no dial at all can be taken now; undefined when they can. */
   readonly closed: () => string | undefined;
 }
@@ -161,19 +163,16 @@ export class Dials {
         span: undefined,
       });
     });
-    const { leaf, node, port, user, hops, timeoutMs } = order;
-    this.#driver.feed({
-      type: 'dialRequested',
-      connection,
-      leaf,
-      node,
-      port,
-      user,
-      hops,
-      timeoutMs,
-      random: Math.random(),
-    });
+    this.#bounds.turns.begin(order.leaf, () => this.#request(connection, order));
     return { answer, abandon: () => this.#abandon(connection) };
+  }
+
+  #request(connection: string, order: DialOrder): void {
+    // Given up before its turn came.
+    if (!this.#waiting.has(connection)) return;
+    const { leaf, node, port, user, hops, timeoutMs } = order;
+    const random = Math.random();
+    this.#driver.feed({ type: 'dialRequested', connection, leaf, node, port, user, hops, timeoutMs, random });
   }
 
   #turnAway(order: DialOrder, connection: string, outcome: 'overloaded' | 'denied', detail: string): Dial {
