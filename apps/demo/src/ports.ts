@@ -1,10 +1,8 @@
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { freeAddress } from '@xylem/testkit';
 
 const LOOPBACK = '127.0.0.1';
-/** Below the ports that the kernel gives to outgoing connections, one of which could come before the service that is to listen. */
-const SPARE = { first: 20_000, count: 12_000 };
 
 /**
  * Hands out loopback ports: the preferred one where it is free, else any free one. The ports of one allocator differ,
@@ -21,27 +19,22 @@ export class Ports {
 
   /** host:port that nobody listens on now. */
   async address(preferred: number): Promise<string> {
-    return `${LOOPBACK}:${await this.#port(preferred)}`;
-  }
-
-  async #port(preferred: number): Promise<number> {
-    const wanted = this.#preferDefaults && !this.#taken.has(preferred) ? await bindable(preferred) : undefined;
-    let port = wanted;
-    while (port === undefined || this.#taken.has(port)) port = await bindable(SPARE.first + randomInt(SPARE.count));
-    this.#taken.add(port);
-    return port;
+    if (this.#preferDefaults && !this.#taken.has(preferred) && (await isFree(preferred))) {
+      this.#taken.add(preferred);
+      return `${LOOPBACK}:${preferred}`;
+    }
+    return freeAddress();
   }
 }
 
-/** The port itself where it can be listened on, else undefined. */
-async function bindable(port: number): Promise<number | undefined> {
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {
     server.listen({ port, host: LOOPBACK, exclusive: true });
     await once(server, 'listening');
-    return port;
+    return true;
   } catch {
-    return undefined;
+    return false;
   } finally {
     server.close();
   }

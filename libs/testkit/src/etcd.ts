@@ -4,7 +4,8 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts, guardChild, programPath, waitForExit, waitStopped } from './process.ts';
+import { freePorts } from './ports.ts';
+import { guardChild, programPath, waitForExit, waitStopped } from './process.ts';
 
 /** Settings of one etcd process. Times in milliseconds. */
 export interface EtcdOptions {

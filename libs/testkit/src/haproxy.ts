@@ -6,7 +6,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { freePorts, guardChild, programPath, waitForExit } from './process.ts';
+import { freePorts } from './ports.ts';
+import { guardChild, programPath, waitForExit } from './process.ts';
 
 /**
  * How connections are spread. `first` sends everything to the first server that is up, `source` everything from one address

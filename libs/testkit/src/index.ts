@@ -4,4 +4,4 @@ export { startHaproxy } from './haproxy.ts';
 export type { HaproxyMode, HaproxyOptions, HaproxyProcess, HaproxyServer } from './haproxy.ts';
 export { HOSTILE_MESSAGES, mutated } from './hostile-messages.ts';
 export type { HostileMessage } from './hostile-messages.ts';
-export { freeAddress } from './process.ts';
+export { freeAddress } from './ports.ts';

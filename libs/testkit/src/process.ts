@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { accessSync, constants, existsSync, readFileSync, readdirSync } from 'node:fs';
-import { Socket, createServer } from 'node:net';
+import { Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
 
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/bin', '/usr/local/sbin', '/usr/sbin', '/opt/homebrew/bin'];
@@ -21,41 +20,6 @@ export function programPath(program: string, debianPackage: string): string {
     }
   }
   throw new Error(`${program} was not found in PATH; install it, on Debian with: apt-get install ${debianPackage}`);
-}
-
-/**
- * Below the ports that the kernel gives to outgoing connections and to listeners on port 0 (from 32,768 on Linux, 49,152
- * elsewhere): nobody takes one of these by chance between choosing and binding it.
- */
-const PORTS = { first: 20_000, count: 12_000 };
-/** Ports given out by this process, so that no two of its servers are sent to the same one before either is up. */
-const givenPorts = new Set<number>();
-
-/** TCP ports of 127.0.0.1 that were free a moment ago. Another process may take one: who can, retries with others. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const ports: number[] = [];
-  while (ports.length < count) {
-    if (givenPorts.size > PORTS.count / 2) throw new Error(`this process took ${givenPorts.size} ports already`);
-    const port = PORTS.first + randomInt(PORTS.count);
-    if (givenPorts.has(port) || !(await isFree(port))) continue;
-    givenPorts.add(port);
-    ports.push(port);
-  }
-  return ports;
-}
-
-/** One of `freePorts`, as host:port. */
-export async function freeAddress(): Promise<string> {
-  const [port] = await freePorts(1);
-  return `127.0.0.1:${port}`;
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
-  });
 }
 
 /**
