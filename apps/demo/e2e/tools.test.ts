@@ -109,7 +109,7 @@ describe('OpenSSH', () => {
     assert.deepEqual([code, stdout, stderr], [7, 'out\n', 'err\n']);
   });
 
-  test('scp carries 100 MB there and back with equal SHA-256', async (context) => {
+  test('scp carries 100 MB there and back with equal SHA-256', { timeout: 180_000 }, async (context) => {
     const [here, there, back] = ['here', 'there', 'back'].map((name) => join(demo.directory, `${name}.bin`));
     assert.ok(here !== undefined && there !== undefined && back !== undefined);
     writeFileSync(here, randomBytes(FILE_BYTES));
