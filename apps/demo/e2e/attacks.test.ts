@@ -20,7 +20,7 @@ import { EchoConnection } from '../src/check/echo.ts';
 import type { ProxyPart } from '../src/deployment.ts';
 import { DOMAIN, ECHO_PORT } from '../src/layout.ts';
 import type { Service } from '../src/processes/service.ts';
-import { reportText, unharmed, whileProbing } from './support/probe.ts';
+import { unharmed } from './support/probe.ts';
 import { Rig } from './support/rig.ts';
 
 const DEADLINE_MS = 20_000;
@@ -261,39 +261,4 @@ function filesBelow(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
-}
-
-test('A30: a leaf cluster that saturates bytes and dials leaves the others their share', async (t) => {
-  const own = `echo.mallory:${ECHO_PORT}`;
-  const quiet = await whileProbing(p1.addresses.frontDoor, VICTIM, () => dials(30, VICTIM));
-  t.diagnostic(`before: ${reportText(quiet)}`);
-  const noisy = await whileProbing(p1.addresses.frontDoor, VICTIM, async () => {
-    const streams = await Promise.all(Array.from({ length: 8 }, () => openConnect(p1.addresses.frontDoor, own)));
-    const pumps = streams.map(pump);
-    await dials(30, own);
-    for (const socket of streams) socket.destroy();
-    await Promise.all(pumps);
-  });
-  t.diagnostic(reportText(noisy));
-  await newcomerIsServed();
-});
-
-async function dials(count: number, authority: string): Promise<void> {
-  for (let index = 0; index < count; index += 1) {
-    const connection = await EchoConnection.open(p1.addresses.frontDoor, authority).catch(() => undefined);
-    await connection?.exchange();
-    connection?.close();
-  }
-}
-
-/** Writes and reads as fast as it goes, until the socket is gone. */
-async function pump(socket: Socket): Promise<void> {
-  const chunk = Buffer.alloc(65_536);
-  const push = (): void => {
-    while (socket.writable && socket.write(chunk));
-  };
-  socket.on('error', () => undefined);
-  socket.on('drain', push).resume();
-  push();
-  await closes(socket);
 }

@@ -6,7 +6,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { EchoConnection } from '../../src/check/echo.ts';
 
-export interface ProbeReport {
+interface ProbeReport {
   readonly exchanges: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -16,7 +16,7 @@ export interface ProbeReport {
  * Somebody else's connection: one message after the other to an echo node and back, for as long as the attack lasts. Any error of it
  * rejects.
  */
-export async function whileProbing(
+async function whileProbing(
   frontDoor: string,
   authority: string,
   attack: () => Promise<void>,
@@ -94,6 +94,6 @@ function percentile(times: readonly number[], share: number): number {
   return sorted[Math.floor(share * (sorted.length - 1))] ?? Number.NaN;
 }
 
-export function reportText({ exchanges, p50Ms, p99Ms }: ProbeReport): string {
+function reportText({ exchanges, p50Ms, p99Ms }: ProbeReport): string {
   return `another leaf cluster's probe: ${exchanges} exchanges, p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`;
 }

@@ -14,7 +14,7 @@ export class DialTurns {
 
   /** Calls `start` now or in a later turn, once. */
   begin(leaf: string, start: () => void): void {
-    this.#turn ??= setImmediate(() => this.#next());
+    this.#wake();
     const made: Start = { start, leave: () => this.#turns.close(ticket) };
     const ticket = this.#turns.open(leaf, made);
     ticket.credit -= 1;
@@ -24,7 +24,11 @@ export class DialTurns {
   #next(): void {
     this.#turn = undefined;
     for (const made of this.#turns.turn(now())) run(made);
-    if (this.#turns.waiting > 0) this.#turn ??= setImmediate(() => this.#next());
+    if (this.#turns.waiting > 0) this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#turn === undefined) this.#turn = setImmediate(() => this.#next());
   }
 }
 
