@@ -255,7 +255,7 @@ test(
     const next = await world.proxy(t, second, 'p1', 'two');
     assert.ok((await next.welcome()).incarnation > incarnation);
     assert.deepEqual((await next.next('view')).claims, []);
-    assert.ok(performance.now() - startedAt < 2_000);
+    assert.ok(performance.now() - startedAt < 5_000);
   },
 );
 

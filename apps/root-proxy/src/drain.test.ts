@@ -48,7 +48,7 @@ test('a proxy without tunnels and connections leaves at once', async () => {
   await eventually('registered', () => proxy.status().registry.state === 'connected');
   const startedAt = performance.now();
   await proxy.stop();
-  assert.ok(performance.now() - startedAt < 2_000);
+  assert.ok(performance.now() - startedAt < 5_000);
 });
 
 test('tunnels that a draining proxy relays find another way, and what they carry finishes first', async () => {

@@ -32,7 +32,7 @@ test('a Carry that fails before its outcome answers the user at once', async () 
   agent.carry(dial.connection).cancel('something broke');
   const { head } = await answer;
   assert.match(head, /^HTTP\/1\.1 502 .*Xylem-Outcome: tunnel-lost\r\n/s);
-  assert.ok(performance.now() - began < 2_000, `${performance.now() - began} ms of the dial's 10 s`);
+  assert.ok(performance.now() - began < 5_000, `${performance.now() - began} ms of the dial's 10 s`);
 });
 
 test("A2: another agent's Carry never answers a dial, though it knows the connection's name", async () => {

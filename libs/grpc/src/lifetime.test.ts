@@ -285,7 +285,7 @@ test('sessions that are asked for are cut, others go on', async (t) => {
   );
   assert.match((await within(revoked.lost, 'the loss')).detail, /revoked: key lost/);
   assert.equal((await within(cut.closed, 'the end of the stream')).kind, 'failed');
-  assert.ok(performance.now() - at < 1_000);
+  assert.ok(performance.now() - at < 3_000);
   kept.send(Buffer.from('2'));
   assert.equal((await messages.next()).value?.toString(), '2');
 });

@@ -47,7 +47,8 @@ describe('service', LIMIT, () => {
       (line) => lines.push(line),
     );
     assert.deepEqual(await service.exited, { code: 3, signal: null });
-    assert.deepEqual(lines[0], { service: 'a1', event: 'claim.granted', level: 'info', fields: { proxy: 'p1' } });
+    const [structured] = lines.filter(({ event }) => event !== '');
+    assert.deepEqual(structured, { service: 'a1', event: 'claim.granted', level: 'info', fields: { proxy: 'p1' } });
     assert.match(service.failure('ended:').message, /^a1 ended:\n(?: {2}a1 \| .*\n)*? {2}a1 \| (?:oops|\{.*)$/);
     await until(() => readFileSync(logFile, 'utf8').includes('oops'));
   });

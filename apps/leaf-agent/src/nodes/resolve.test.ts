@@ -71,7 +71,7 @@ test('names that nobody answers for neither delay other names nor occupy the thr
   const began = performance.now();
   assert.deepEqual(await resolve('db.example', never), ['10.0.0.7']);
   assert.ok((await readFile(hosts)).length > 0);
-  assert.ok(performance.now() - began < 1_000, `${performance.now() - began} ms`);
+  assert.ok(performance.now() - began < 5_000, `${performance.now() - began} ms`);
   giveUp.abort();
   for (const result of await Promise.all(silent)) assert.equal(result.kind, 'failed');
 });

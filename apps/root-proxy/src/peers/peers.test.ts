@@ -89,8 +89,8 @@ test('answers at once while a peer cannot be reached, and connects again when it
   await server.close(0);
   await eventually('lost', () => told.includes('lost p2'));
   const startedAt = performance.now();
-  assert.equal(await peers.get('p2')?.openForward(1_000), undefined);
-  assert.ok(performance.now() - startedAt < 1_500);
+  assert.equal(await peers.get('p2')?.openForward(10_000), undefined);
+  assert.ok(performance.now() - startedAt < 5_000);
   await startServer(port);
   await eventually('connected again', () => told.filter((line) => line === 'connected p2').length === 2);
 });
