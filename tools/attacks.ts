@@ -1,36 +1,47 @@
 /**
  * `npm run attacks [-- A7 A18]`: the attacks of docs/ATTACKS.md, or those named, as tests; a table of results. Exit status 1 when a
- * row falls or has no case.
+ * row falls or has no case. `npm run attacks -- --write` brings the page's last column, the files that show each row, up to date; `tools/attacks.test.ts` compares.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 
 import { runPhases } from './testing/run-files.ts';
 import { planTests, type TestPhase } from './testing/test-files.ts';
 
 const TEST_TIMEOUT_MS = 120_000;
-const WIDTH = 78;
+const ATTACK_WIDTH = 60;
+const PAGE = 'docs/ATTACKS.md';
+const ROW = /^\| (A\d+) \| (.*?) \| (.*?) \| (?:(.*?) )?\|$/gm;
 
 export interface Row {
   readonly id: string;
   readonly attack: string;
   readonly expected: string;
+  /** Names of test files, as the page has them. */
+  readonly shownBy: string;
 }
 
+/** What became of the cases of a row. */
 export interface RowResult {
-  readonly passed: number;
+  /** How many passed, by file. */
+  readonly passed: ReadonlyMap<string, number>;
   /** Name and first line of the error of each case that failed. */
   readonly failures: readonly string[];
+  /** The greatest delay that somebody else's probe saw, 99th percentile in milliseconds; undefined where none was measured. */
+  readonly probeMs: number | undefined;
 }
+
+const NO_CASE: RowResult = { passed: new Map(), failures: [], probeMs: undefined };
 
 /** The rows of the table in docs/ATTACKS.md. */
 export function readRows(text: string): readonly Row[] {
-  return [...text.matchAll(/^\| (A\d+) \| (.*?) \| (.*?) \|$/gm)].map(([, id = '', attack = '', expected = '']) => ({
+  return [...text.matchAll(ROW)].map(([, id = '', attack = '', expected = '', shownBy = '']) => ({
     id,
     attack,
     expected,
+    shownBy,
   }));
 }
 
@@ -41,66 +52,124 @@ export function rowOf(name: string): string | undefined {
 
 /** Test files with cases of these rows. */
 export function casesIn(phases: readonly TestPhase[], root: string, ids: ReadonlySet<string>): readonly TestPhase[] {
-  const hasCase = (file: string): boolean => {
-    if (file.startsWith('tools/')) return false;
-    const text = readFileSync(join(root, file), 'utf8');
-    return [...text.matchAll(/['"`](A\d+): /g)].some(([, id = '']) => ids.has(id));
-  };
+  const hasCase = (file: string): boolean => idsIn(root, file).some((id) => ids.has(id));
   return phases.map((phase) => ({ ...phase, files: phase.files.filter(hasCase) }));
 }
 
-async function runCases(root: string, ids: ReadonlySet<string>): Promise<Map<string, RowResult>> {
-  const results = new Map<string, RowResult>([...ids].map((id) => [id, { passed: 0, failures: [] }]));
+function idsIn(root: string, file: string): readonly string[] {
+  if (file.startsWith('tools/')) return [];
+  return [...readFileSync(join(root, file), 'utf8').matchAll(/['"`](A\d+): /g)].map(([, id = '']) => id);
+}
+
+/** The files that show a row, as the page lists them. */
+export function shownBy(root: string, id: string): string {
+  const files = casesIn(planTests(root, [], 1), root, new Set([id])).flatMap((phase) => phase.files);
+  const named = [...new Set(files.map((file) => `\`${shortName(file)}\``))].sort();
+  return named.join(', ');
+}
+
+/** `root-proxy/fuzz`, `demo/attacks`: the project and the file. */
+function shortName(file: string): string {
+  return `${file.split('/')[1] ?? ''}/${basename(file, '.test.ts')}`;
+}
+
+async function runCases(root: string, ids: ReadonlySet<string>): Promise<ReadonlyMap<string, RowResult>> {
+  const results = new Map<string, RowResult>([...ids].map((id) => [id, NO_CASE]));
   const interrupted = new AbortController();
   process.on('SIGINT', () => interrupted.abort(new Error('Ended by SIGINT.')));
   const phases = casesIn(planTests(root, [], availableParallelism()), root, ids);
-  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, onFile: () => undefined };
-  for await (const event of runPhases(phases, options)) note(results, event);
+  const only = new RegExp(`^(${[...ids].join('|')}): `);
+  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, only, onFile: () => undefined };
+  let last: string | undefined;
+  for await (const event of runPhases(phases, options)) last = note(results, root, event, last);
   return results;
 }
 
-function note(results: Map<string, RowResult>, event: TestEvent): void {
-  if (event.type !== 'test:pass' && event.type !== 'test:fail') return;
-  const { name } = event.data;
-  const id = rowOf(name);
-  const result = id === undefined ? undefined : results.get(id);
-  if (id === undefined || result === undefined || event.data.skip !== undefined) return;
-  const { passed, failures } = result;
-  if (event.type === 'test:pass') results.set(id, { passed: passed + 1, failures });
-  else
-    results.set(id, {
-      passed,
-      failures: [...failures, `${name}: ${event.data.details.error.message.split('\n')[0] ?? ''}`],
-    });
-}
-
-function resultText({ passed, failures }: RowResult): string {
-  if (failures.length > 0) return `${failures.length} of ${passed + failures.length} FELL`;
-  return passed === 0 ? 'NO CASE' : `${passed} refused`;
-}
-
-function cut(text: string): string {
-  return text.length > WIDTH ? `${text.slice(0, WIDTH - 3)}...` : text;
-}
-
-if (import.meta.main) {
-  const root = dirname(import.meta.dirname);
-  const all = readRows(readFileSync(join(root, 'docs/ATTACKS.md'), 'utf8'));
-  const wanted = process.argv.slice(2);
-  const stray = wanted.find((id) => all.every((row) => row.id !== id));
-  if (stray !== undefined) {
-    process.stderr.write(`xylem: docs/ATTACKS.md has no attack ${stray}. Usage: npm run attacks [-- A7 A18]\n`);
-    process.exit(2);
+/** Takes one event down. Returns the row that what is told next is about. */
+function note(
+  results: Map<string, RowResult>,
+  root: string,
+  event: TestEvent,
+  last: string | undefined,
+): string | undefined {
+  if (event.type === 'test:diagnostic') {
+    const result = last === undefined ? undefined : results.get(last);
+    const probeMs = Number(/probe: .*?p99 ([\d.]+) ms/.exec(event.data.message)?.[1]);
+    if (last !== undefined && result !== undefined && probeMs >= (result.probeMs ?? 0))
+      results.set(last, { ...result, probeMs });
+    return last;
   }
-  const rows = all.filter(({ id }) => wanted.length === 0 || wanted.includes(id));
+  if (event.type !== 'test:pass' && event.type !== 'test:fail') return last;
+  const id = rowOf(event.data.name);
+  const result = id === undefined ? undefined : results.get(id);
+  if (id === undefined || result === undefined || event.data.skip !== undefined) return undefined;
+  const file = shortName((event.data.file ?? '').slice(root.length + 1));
+  if (event.type === 'test:pass')
+    results.set(id, { ...result, passed: new Map(result.passed).set(file, (result.passed.get(file) ?? 0) + 1) });
+  else {
+    const failure = `${file}: ${event.data.name}: ${event.data.details.error.message.split('\n')[0] ?? ''}`;
+    results.set(id, { ...result, failures: [...result.failures, failure] });
+  }
+  return id;
+}
+
+function passedIn({ passed }: RowResult): number {
+  return [...passed.values()].reduce((total, count) => total + count, 0);
+}
+
+/** Withstood: a case at least, and every one of them passed. */
+export function isWithstood(result: RowResult): boolean {
+  return result.failures.length === 0 && result.passed.size > 0;
+}
+
+/** The line of one row: id, outcome, cases, attack, evidence. */
+export function resultLine({ id, attack }: Pick<Row, 'id' | 'attack'>, result: RowResult): string {
+  const cases = passedIn(result) + result.failures.length;
+  const outcome = isWithstood(result) ? 'withstood' : cases === 0 ? 'NO CASE' : `${result.failures.length} FELL`;
+  const files = [...result.passed].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([file, count]) => `${file} ${count}`);
+  const probe = result.probeMs === undefined ? [] : [`probe p99 ${Math.round(result.probeMs)} ms`];
+  return line(id, outcome, String(cases), attack, [...probe, ...files].join(', '));
+}
+
+function line(id: string, outcome: string, cases: string, attack: string, evidence: string): string {
+  const text = attack.length > ATTACK_WIDTH ? `${attack.slice(0, ATTACK_WIDTH - 3)}...` : attack;
+  return `${id.padEnd(4)} ${outcome.padEnd(10)} ${cases.padStart(5)}  ${text.padEnd(ATTACK_WIDTH)}  ${evidence}`.trimEnd();
+}
+
+/** The page with its last column as the sources have it. */
+export function withEvidence(text: string, root: string): string {
+  return text.replaceAll(ROW, (_line, id: string, attack: string, expected: string) => {
+    return `| ${id} | ${attack} | ${expected} | ${shownBy(root, id)} |`;
+  });
+}
+
+async function main(root: string, args: readonly string[]): Promise<number> {
+  const page = join(root, PAGE);
+  const text = readFileSync(page, 'utf8');
+  if (args.length === 1 && args[0] === '--write') {
+    writeFileSync(page, withEvidence(text, root));
+    return 0;
+  }
+  const all = readRows(text);
+  const stray = args.find((id) => all.every((row) => row.id !== id));
+  if (stray !== undefined) {
+    process.stderr.write(`xylem: ${PAGE} has no attack ${stray}. Usage: npm run attacks [-- A7 A18 | --write]\n`);
+    return 2;
+  }
+  const rows = all.filter(({ id }) => args.length === 0 || args.includes(id));
+  const startedAt = performance.now();
   const results = await runCases(root, new Set(rows.map(({ id }) => id)));
-  let withstood = 0;
-  for (const { id, attack } of rows) {
-    const result = results.get(id) ?? { passed: 0, failures: [] };
-    if (result.failures.length === 0 && result.passed > 0) withstood += 1;
-    process.stdout.write(`${id.padEnd(4)} ${resultText(result).padEnd(16)} ${cut(attack)}\n`);
+  process.stdout.write(`${line('row', 'outcome', 'cases', 'attack', 'evidence: passed cases by file')}\n`);
+  for (const row of rows) {
+    const result = results.get(row.id) ?? NO_CASE;
+    process.stdout.write(`${resultLine(row, result)}\n`);
     for (const failure of result.failures) process.stdout.write(`     ${failure}\n`);
   }
-  process.stdout.write(`\n${withstood} of ${rows.length} attacks withstood\n`);
-  process.exit(withstood === rows.length ? 0 : 1);
+  const withstood = rows.filter(({ id }) => isWithstood(results.get(id) ?? NO_CASE)).length;
+  const cases = [...results.values()].reduce((total, result) => total + passedIn(result) + result.failures.length, 0);
+  const seconds = Math.round((performance.now() - startedAt) / 1_000);
+  process.stdout.write(`\n${withstood} of ${rows.length} attacks withstood, ${cases} cases in ${seconds} s\n`);
+  return withstood === rows.length ? 0 : 1;
 }
+
+if (import.meta.main) process.exit(await main(dirname(import.meta.dirname), process.argv.slice(2)));

@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly testTimeoutMs: number;
   /** Ends every running file. */
   readonly signal: AbortSignal;
+  /** Only tests whose name matches; default: all. */
+  readonly only?: RegExp;
   /** Called for each file as it ends. */
   readonly onFile: (report: FileReport) => void;
 }
@@ -99,8 +101,9 @@ interface Heard {
 }
 
 async function listen(file: string, signal: AbortSignal, options: RunOptions, heard: Heard): Promise<void> {
-  const { root: cwd, testTimeoutMs: timeout } = options;
-  const stream = run({ files: [join(cwd, file)], cwd, concurrency: false, timeout, signal });
+  const { root: cwd, testTimeoutMs: timeout, only } = options;
+  const names = only === undefined ? {} : { testNamePatterns: only };
+  const stream = run({ files: [join(cwd, file)], cwd, concurrency: false, timeout, signal, ...names });
   for await (const event of stream as AsyncIterable<TestEvent>) {
     if (event.type === 'test:summary') {
       // A summary with a file is that process's own; the one without is the run's and counts a crashed file as well.
