@@ -9,7 +9,8 @@ const FORWARDED = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT
 const FROM_TERMINAL = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP']);
 
 /**
- * Runs a program on our stdio until it ends, passing signals on so that it sees each of them once.
+ * Runs a Node program on our stdio until it ends, passing signals on so that it sees each of them once. It is stopped by SIGTERM when
+ * this process is killed.
  * @param {string} executable
  * @param {readonly string[]} args
  * @param {NodeJS.ProcessEnv} env
@@ -17,7 +18,12 @@ const FROM_TERMINAL = new Set(['SIGINT', 'SIGQUIT', 'SIGHUP']);
  */
 export function runChild(executable, args, env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(executable, args, { stdio: 'inherit', env });
+    const lifeline = new URL(`lifeline.mjs?launcher=${process.pid}`, import.meta.url);
+    const child = spawn(executable, [`--import=${lifeline.href}`, ...args], {
+      // The last is the lifeline: it ends with this process, however that ends.
+      stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+      env,
+    });
     /** @type {Map<string, number>} */
     const lastSent = new Map();
     for (const signal of FORWARDED) {

@@ -194,3 +194,24 @@ test('ends as the program that a signal ended', async (t) => {
   const [code] = await once(child, 'close');
   assert.equal(code, 128 + 15);
 });
+
+test('a launcher that is killed leaves no program behind, which stops in order', async (t) => {
+  const child = launch(
+    t,
+    `import { spawn } from 'node:child_process';
+    // Whatever the program starts is left alone.
+    const own = spawn(process.execPath, [...process.execArgv, '-e', 'setTimeout(() => {}, 60_000)'], { stdio: 'ignore' });
+    process.on('SIGTERM', () => {
+      console.log('stopping, ' + (own.exitCode ?? own.signalCode ?? 'alone'));
+      own.kill('SIGKILL');
+      process.exit(0);
+    });
+    setInterval(() => {}, 1_000);
+    console.log('up');`,
+  );
+  await said(child, 'up');
+  child.kill('SIGKILL');
+  await said(child, 'stopping, alone');
+  // Its output ends with the program, not with the launcher.
+  await once(child, 'close');
+});
