@@ -1,6 +1,6 @@
 /** What an operator sees: every gRPC port through buf curl, and services that are started with something wrong. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { EVENT } from '@xylem/telemetry';
@@ -207,6 +207,32 @@ describe('mistakes', () => {
       .filter((line) => !line.includes('"level":"info"'));
     assert.equal(lines.length, 1, service.tail());
     assert.match(lines[0] ?? '', new RegExp(`access\\.listen.*${access}`));
+  });
+
+  test('a key that others can read, a certificate of somebody else: one line each, exit 2', async () => {
+    const key = join(demo.directory, 'open-key.pem');
+    writeFileSync(key, readFileSync(demo.fileOf('p1', 'key.pem')), { mode: 0o644 });
+    const tls = {
+      ca: demo.fileOf('p1', 'ca.pem'),
+      cert: demo.fileOf('p1', 'cert.pem'),
+      key: demo.fileOf('p1', 'key.pem'),
+    };
+    for (const [changes, words] of [
+      [{ id: 'p9', tls }, /cert\.pem is the certificate of proxy p1, the configuration says proxy p9; correct/],
+      [
+        { tls: { ...tls, key } },
+        /open-key\.pem: private key is accessible to other users \(mode 0644\)\. Run: chmod 600/,
+      ],
+    ] as const) {
+      const service = startChanged('root-proxy', 'p1', changes);
+      assert.equal((await service.exited).code, 2, service.tail());
+      const told = service
+        .tail()
+        .split('\n')
+        .filter((line) => !line.includes('"level":"info"'));
+      assert.equal(told.length, 1, service.tail());
+      assert.match(told[0] ?? '', words);
+    }
   });
 
   test('several mistakes in a configuration: all listed with their keys, exit 2', async () => {

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { isCredentialProblem } from '@xylem/identity';
 import { runService } from '@xylem/service';
 import { start } from './compose.ts';
 import { loadAgentConfig } from './config.ts';
@@ -10,5 +11,6 @@ await runService({
   name: 'xylem-leaf-agent',
   load: () => loadAgentConfig({ argv: process.argv.slice(2), env: process.env }),
   start,
+  isConfiguration: isCredentialProblem,
   stopDeadlineMs: (config) => config.drain.deadlineMs + STOP_MARGIN_MS,
 });

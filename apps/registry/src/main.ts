@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
+import { isCredentialProblem } from '@xylem/identity';
 import { runService } from '@xylem/service';
 import { start } from './compose.ts';
 import { loadRegistryConfig } from './config.ts';
@@ -14,5 +15,6 @@ await runService({
   name: 'xylem-registry',
   load: () => loadRegistryConfig({ argv: process.argv.slice(2), env: process.env }),
   start: (settings) => start(settings),
+  isConfiguration: isCredentialProblem,
   stopDeadlineMs: () => STOP_DEADLINE_MS,
 });

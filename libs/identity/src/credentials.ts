@@ -11,6 +11,7 @@ import type { Identity } from './identity.ts';
 import { IdentityKeeper } from './identity-keeper.ts';
 import type { IdentityNews } from './identity-keeper.ts';
 import { parseJoinToken } from './join-token.ts';
+import { KeyFileError } from './key-file.ts';
 import { readSecret } from './secret-file.ts';
 import type { TlsFiles } from './tls-material.ts';
 import { fileTlsSource, isSignedByOwn } from './tls-source.ts';
@@ -68,6 +69,11 @@ export class CredentialError extends Error {
     super(message, options);
     this.name = 'CredentialError';
   }
+}
+
+/** Whether credentials cannot be had because of what is configured, or of the files it names: starting again does not help. */
+export function isCredentialProblem(error: unknown): boolean {
+  return error instanceof CredentialError || error instanceof KeyFileError;
 }
 
 const JOIN_RETRY_MIN_MS = 500;

@@ -6,7 +6,7 @@ export { makePrivateKey, requestFor } from './certificate-request.ts';
 export type { KeyWithRequest } from './certificate-request.ts';
 export { completeChain, readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
 export type { ChainPurpose, VerifiedChain, VerifiedEndEntity } from './chain.ts';
-export { CredentialError, joinOnce, openCredentials } from './credentials.ts';
+export { CredentialError, isCredentialProblem, joinOnce, openCredentials } from './credentials.ts';
 export type { CredentialFolder, CredentialNews, CredentialOptions, Credentials } from './credentials.ts';
 export { EnrolmentError } from './enrolment-error.ts';
 export type { EnrolmentStage } from './enrolment-error.ts';

@@ -72,6 +72,13 @@ describe('runService', () => {
     assert.deepEqual(await program.ended(), { status: 0, out: 'up\nstopped\n', err: '' });
   });
 
+  it('reports a failed start that is the fault of a file with status 2', async () => {
+    const program = new Program(
+      "start: async () => { throw new RangeError('key.pem: is empty'); }, isConfiguration: (error) => error instanceof RangeError",
+    );
+    assert.deepEqual(await program.ended(), { status: 2, out: '', err: 'xylem-test: key.pem: is empty\n' });
+  });
+
   it('reports a failed start in one line with status 1', async () => {
     const program = new Program(
       "start: async () => { throw new OperatingError('listen: 127.0.0.1:1 is taken\\n\\u001b[2J'); }",

@@ -28,6 +28,11 @@ export interface ServiceOptions<Config> {
   readonly load: () => ConfigOutcome<Config>;
   /** Rejects with an error whose message is one clear line; nothing else is printed. */
   readonly start: (config: Config) => Promise<RunningService>;
+  /**
+   * Whether a failed start is the configuration's fault, or that of a file it names: then the exit status is 2, and starting again
+   * cannot help. Default: never.
+   */
+  readonly isConfiguration?: (error: unknown) => boolean;
   /** How long `stop` may take before the process ends anyway, with status 1. Default 40_000, above the default drain deadline. */
   readonly stopDeadlineMs?: (config: Config) => number;
 }
@@ -52,7 +57,7 @@ export async function runService<Config>(options: ServiceOptions<Config>): Promi
       return started ?? process.exit(EXIT.ok);
     });
   } catch (error) {
-    return failed(options.name, error);
+    return failed(options.name, error, options.isConfiguration?.(error) === true ? EXIT.configuration : EXIT.operating);
   }
   const ending = await Promise.race([stopWanted, service.failed ?? never()]);
   if (ending instanceof Error) return failed(options.name, ending);
@@ -102,11 +107,11 @@ function trapBugs(name: string): void {
   process.on('unhandledRejection', report('process.unhandled_rejection'));
 }
 
-function failed(name: string, error: unknown): never {
+function failed(name: string, error: unknown, status: number = EXIT.operating): never {
   const isBug = !(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError;
   const message = error instanceof Error ? error.message : String(error);
   const stack = isBug && error instanceof Error ? `\n${error.stack ?? ''}` : '';
-  return leave(isBug ? EXIT.internal : EXIT.operating, 2, `${name}: ${printable(message)}${stack}\n`);
+  return leave(isBug ? EXIT.internal : status, 2, `${name}: ${printable(message)}${stack}\n`);
 }
 
 /** Writes synchronously, so that nothing is lost when the process ends with the next statement. */
