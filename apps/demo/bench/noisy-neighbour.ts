@@ -6,8 +6,8 @@
  *   npm run bench -- noisy-neighbour [--rounds 5] [--seconds 4] [--kinds bytes,streams,dials,handshakes] [--together]
  */
 import { parseArgs } from 'node:util';
-import { NOISE_KINDS } from '../e2e/support/noise-kinds.ts';
-import type { NoiseKind } from '../e2e/support/noise-kinds.ts';
+import { NOISE_KINDS } from './processes/noise-kinds.ts';
+import type { NoiseKind } from './processes/noise-kinds.ts';
 import { Neighbours } from '../e2e/support/noisy.ts';
 import type { Felt } from '../e2e/support/noisy.ts';
 

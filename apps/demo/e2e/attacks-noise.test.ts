@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { EVENT } from '@xylem/telemetry';
-import { NOISE_KINDS } from './support/noise-kinds.ts';
+import { NOISE_KINDS } from '../bench/processes/noise-kinds.ts';
 import { Neighbours } from './support/noisy.ts';
 import type { Felt } from './support/noisy.ts';
 

@@ -7,7 +7,7 @@ import type { ProxyPart } from '../../src/deployment.ts';
 import { ECHO_PORT } from '../../src/layout.ts';
 import { ownProgram } from '../../src/paths.ts';
 import { Service } from '../../src/processes/service.ts';
-import type { NoiseKind } from './noise-kinds.ts';
+import type { NoiseKind } from '../../bench/processes/noise-kinds.ts';
 import { Rig } from './rig.ts';
 
 /** What somebody else's connection felt for a while. */
@@ -61,7 +61,7 @@ export class Neighbours {
       await rig.recorder.until(`${leaf} has its claim`, recorded, DEADLINE_MS);
     }
     const probe = ['--front-door', proxy.addresses.frontDoor, '--node', nodeOf(QUIET)];
-    neighbours.#probe = await neighbours.#help('probe', program('probe-process.ts'), probe);
+    neighbours.#probe = await neighbours.#help('probe', program('probe.ts'), probe);
     return neighbours;
   }
 
@@ -132,5 +132,5 @@ function nodeOf(leaf: string): string {
 }
 
 function program(name: string): string {
-  return fileURLToPath(new URL(name, import.meta.url));
+  return fileURLToPath(new URL(`../../bench/processes/${name}`, import.meta.url));
 }

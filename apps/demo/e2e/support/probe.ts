@@ -16,11 +16,7 @@ interface ProbeReport {
  * Somebody else's connection: one message after the other to an echo node and back, for as long as the attack lasts. Any error of it
  * rejects.
  */
-async function whileProbing(
-  frontDoor: string,
-  authority: string,
-  attack: () => Promise<void>,
-): Promise<ProbeReport> {
+async function whileProbing(frontDoor: string, authority: string, attack: () => Promise<void>): Promise<ProbeReport> {
   const connection = await EchoConnection.open(frontDoor, authority);
   const times: number[] = [];
   let over = false;

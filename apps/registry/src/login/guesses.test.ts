@@ -22,7 +22,9 @@ for (const kind of STORES) {
   describe(`failed logins, counted in ${kind.name}`, () => {
     it('A4: at three replicas there are no more guesses than at one, however many come at once', async (t) => {
       const all = await replicas(t, kind, 3);
-      const waits = await Promise.all(Array.from({ length: 45 }, (_, index) => all[index % 3]?.begin('alice') ?? Promise.resolve(0)));
+      const waits = await Promise.all(
+        Array.from({ length: 45 }, (_, index) => all[index % 3]?.begin('alice') ?? Promise.resolve(0)),
+      );
       const taken = waits.filter((waitMs) => waitMs === 0).length;
       assert.ok(taken >= 1 && taken <= FAILURES, `${taken} guesses`);
       // Those who met each other on the way may come again a second later, as long as there are guesses left.

@@ -2,7 +2,7 @@
  * Somebody else's connection, as a process of its own: one message after the other to an echo node and back, with a pause in
  * between, as a person at a terminal types.
  *
- *   node probe-process.ts --front-door 127.0.0.1:7280 --node echo.berlin:7
+ *   node probe.ts --front-door 127.0.0.1:7280 --node echo.berlin:7
  *
  * Each line on standard input ends a span of time, and is answered with a line of what was measured in it. Ends with status 1 on any
  * error of the connection.
