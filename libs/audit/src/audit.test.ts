@@ -78,6 +78,7 @@ const TAMPERING: readonly (readonly [what: string, change: (lines: string[]) => 
   ['a line twice', ([a = '', ...rest]) => [a, a, ...rest]],
   ['a line made up', (all) => [...all, chainLine(FIRST_HEAD, 0, { service: 'x', instance: 'y' }, dial('z')).text]],
   ['the first line changed', ([a = '', ...rest]) => [a.replace('web-0', 'web-9'), ...rest]],
+  ['the first line counted otherwise', ([a = '', ...rest]) => [a.replace('"sequence":1', '"sequence":0'), ...rest]],
   ['something else in between', ([a = '', ...rest]) => [a, 'hello', ...rest]],
 ];
 for (const [what, change] of TAMPERING) {
@@ -95,6 +96,17 @@ test('finds lines cut off at the end when an earlier head is known', async () =>
   writeFileSync(path, `${lines().slice(0, 3).join('\n')}\n`);
   assert.deepEqual((await verifyAudit([path])).faults, []);
   assert.equal((await verifyAudit([path], before.head.chain)).faults.length, 1);
+});
+
+test('tells where it stands when it is opened and closed, by which lines cut off before it went on are found', async () => {
+  const heads: string[] = [];
+  const onHead = ({ chain }: { readonly chain: string }): void => void heads.push(chain);
+  await written(5, { onHead });
+  writeFileSync(path, `${lines().slice(0, 3).join('\n')}\n`);
+  await written(2, { onHead });
+  assert.equal(heads.length, 4);
+  const faultsWith = async (head = ''): Promise<number> => (await verifyAudit([path], head)).faults.length;
+  assert.deepEqual(await Promise.all(heads.slice(1).map(faultsWith)), [1, 0, 0], 'the chain goes on without a fault');
 });
 
 test('any change of any byte is found', async () => {
@@ -137,23 +149,52 @@ test('goes on in a new file when one is full, also after a restart in between, a
   assert.equal((await verifyAudit([path])).firstSequence, 4);
 });
 
+test('a last line that only lacks its line feed is taken for written', async () => {
+  await written(3);
+  truncateSync(path, statSync(path).size - 1);
+  await written(1);
+  const { faults, lines: count, lost } = await verifyAudit([path]);
+  assert.deepEqual([faults, count, lost], [[], 4, 0]);
+});
+
+test('a crash within the first line of a new file leaves the chain to the one before it', async () => {
+  await written(1, { maxFileBytes: 1 });
+  const [aside] = readdirSync(folder).filter((name) => name !== 'audit.log');
+  await written(1);
+  truncateSync(path, 30);
+  await written(1);
+  const { faults, lost } = await verifyAudit([join(folder, aside ?? ''), path]);
+  assert.deepEqual([faults, lost], [[], 1]);
+});
+
+test('a crash at any byte leaves a file that goes on, with no more lost than the line it tore', async () => {
+  await written(2);
+  const whole = readFileSync(path);
+  const first = whole.indexOf('\n') + 1;
+  for (let size = first; size <= whole.length; size += 7) {
+    writeFileSync(path, whole.subarray(0, size));
+    await written(1);
+    const { faults, lost, head } = await verifyAudit([path]);
+    assert.deepEqual(faults, [], `cut at ${size}`);
+    assert.ok(lost <= 1 && head.sequence >= 2, `cut at ${size}`);
+  }
+});
+
 test('while it cannot write it refuses commits, keeps records within a bound, says so, and catches up', async () => {
   const alarms: (AuditError | undefined)[] = [];
   const recovered = Promise.withResolvers<void>();
-  const alarmed = Promise.withResolvers<void>();
   const log = await opened({
     ringLines: 3,
     retryMs: 5,
     onAlarm: (problem) => {
       alarms.push(problem);
-      (problem === undefined ? recovered : alarmed).resolve();
+      if (problem === undefined) recovered.resolve();
     },
   });
   await log.commit(dial('before.berlin:1'));
   const own = readFileSync(path);
   appendFileSync(path, 'somebody else\n');
   await assert.rejects(log.commit(dial('refused.berlin:1')), /changed by somebody else; give every service/);
-  await alarmed.promise;
   assert.equal(log.healthy, false);
   await assert.rejects(log.commit(dial('refused.berlin:2')), AuditError);
   for (let index = 0; index < 5; index += 1) log.record(dial(`kept-${index}.berlin:1`));
@@ -164,9 +205,73 @@ test('while it cannot write it refuses commits, keeps records within a bound, sa
   const report = await verifyAudit([path]);
   assert.deepEqual(report.faults, []);
   assert.equal(report.lost, 2);
-  const subjects = lines().map((line) => String((JSON.parse(line) as { subject: unknown }).subject));
-  assert.deepEqual(subjects.slice(0, 4), ['before.berlin:1', 'kept-0.berlin:1', 'kept-1.berlin:1', 'kept-2.berlin:1']);
+  const said = lines().map(
+    (line) => JSON.parse(line) as { subject: string; kind: string; details: { refused?: number } },
+  );
+  assert.deepEqual(
+    said.slice(0, 5).map(({ subject }) => subject),
+    ['before.berlin:1', path, 'kept-0.berlin:1', 'kept-1.berlin:1', 'kept-2.berlin:1'],
+  );
+  assert.deepEqual([said[1]?.kind, said[1]?.details.refused], ['log.recovered', 2]);
   assert.equal(alarms.length, 2);
+});
+
+test('is not well again before a line is on disk, and never takes away what somebody else wrote', async () => {
+  let alarms = 0;
+  const log = await opened({ retryMs: 1, onAlarm: () => (alarms += 1) });
+  await log.commit(dial('before.berlin:1'));
+  appendFileSync(path, 'somebody else\n');
+  await assert.rejects(log.commit(dial('refused.berlin:1')), AuditError);
+  // Nothing waits to be written; many more attempts than one come by.
+  const until = performance.now() + 100;
+  while (performance.now() < until) {
+    assert.equal(log.healthy, false);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(alarms, 1);
+  assert.match(readFileSync(path, 'utf8'), /somebody else\n$/);
+  await log.close();
+});
+
+test('of two writers on one file neither takes away what the other has committed', async () => {
+  const [a, b] = [await opened({ retryMs: 1 }), await opened({ retryMs: 1 })];
+  const committed: string[] = [];
+  for (let index = 0; index < 10; index += 1) {
+    for (const [name, log] of [
+      ['a', a],
+      ['b', b],
+    ] as const) {
+      const subject = `${name}${index}.berlin:1`;
+      await log.commit(dial(subject)).then(
+        () => committed.push(subject),
+        () => undefined,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+  }
+  assert.equal(a.healthy && b.healthy, false, 'it is noticed');
+  await Promise.all([a.close(), b.close()]);
+  const text = readFileSync(path, 'utf8');
+  assert.ok(committed.length > 0);
+  for (const subject of committed) assert.ok(text.includes(subject), `${subject} is gone`);
+});
+
+test('a full file that cannot be moved aside grows on, with an alarm, and loses nothing', async () => {
+  const alarms: (AuditError | undefined)[] = [];
+  writeFileSync(`${path}.000000000001`, 'in the way');
+  const log = await opened({ maxFileBytes: 1, retryMs: 1, onAlarm: (problem) => alarms.push(problem) });
+  await log.commit(dial('one.berlin:1'));
+  await log.commit(dial('two.berlin:1'));
+  await log.close();
+  assert.match(alarms[0]?.message ?? '', /000000000001 is there already; move it away/);
+  assert.equal(readFileSync(`${path}.000000000001`, 'utf8'), 'in the way');
+  const files = readdirSync(folder)
+    .filter((name) => !name.endsWith('000000000001'))
+    .toSorted();
+  const { faults, lines: count } = await verifyAudit(
+    [...files.slice(1), ...files.slice(0, 1)].map((name) => join(folder, name)),
+  );
+  assert.deepEqual([faults, count], [[], 2]);
 });
 
 test('says what to do when the file cannot be opened or is something else', async () => {

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, readdir, rename, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { chainLine, FIRST_HEAD, MAX_LINE_CHARACTERS, readLine } from './line.ts';
+import { chainLine, chainOf, FIRST_HEAD, MAX_LINE_CHARACTERS, readLine } from './line.ts';
 import type { AuditWriter, ChainHead } from './line.ts';
 import { AuditError } from './types.ts';
 
@@ -13,8 +13,10 @@ const ASIDE_DIGITS = 12;
 /** How the file was found when it was opened. */
 export interface FoundTail {
   readonly head: ChainHead;
-  /** Bytes after the last line feed, left by a crash in the middle of a write. */
+  /** Bytes after the last line feed that are no line, left by a crash in the middle of a write. */
   readonly tornBytes: number;
+  /** The last line is whole but for its line feed. */
+  readonly unended: boolean;
 }
 
 /** One audit file, open for appending. Every method rejects with the system's error; after one, `repair` comes first. */
@@ -24,6 +26,8 @@ export class AuditFile {
   #handle: FileHandle;
   #size: number;
   #head: ChainHead;
+  /** What a failed append may have written a part of; empty while nothing has failed. */
+  #attempted = '';
 
   private constructor(path: string, writer: AuditWriter, handle: FileHandle, size: number, head: ChainHead) {
     this.path = path;
@@ -33,7 +37,7 @@ export class AuditFile {
     this.#head = head;
   }
 
-  /** Opens or creates; rejects with an AuditError that names the remedy. */
+  /** Opens or creates, and ends a torn line so that the next stands alone; rejects with an AuditError that names the remedy. */
   static async open(
     path: string,
     writer: AuditWriter,
@@ -43,7 +47,9 @@ export class AuditFile {
       handle = await openForAppending(path);
       const { size } = await handle.stat();
       const tail = size === 0 ? await tailOfLastAside(path) : await readTail(path, handle, size);
-      return { file: new AuditFile(path, writer, handle, size, tail.head), tornBytes: tail.tornBytes };
+      const file = new AuditFile(path, writer, handle, size, tail.head);
+      if (tail.tornBytes > 0 || tail.unended) await file.#append('\n', tail.head);
+      return { file, tornBytes: tail.tornBytes };
     } catch (error) {
       await handle?.close();
       if (error instanceof AuditError) throw error;
@@ -62,11 +68,6 @@ export class AuditFile {
     return this.#head;
   }
 
-  /** A line feed behind a torn line, so that the next line stands alone. */
-  async endTornLine(): Promise<void> {
-    await this.#append('\n', this.#head);
-  }
-
   /** Appends entries in order and waits for the disk. All or nothing, as far as the next `repair` can make it so. */
   async append(
     entries: readonly { readonly atMs: number; readonly entry: Parameters<typeof chainLine>[3] }[],
@@ -81,16 +82,30 @@ export class AuditFile {
     await this.#append(text, head);
   }
 
-  /** Takes back what a failed append may have written. */
+  /** Takes back what a failed append may have written, and nothing that anybody else has: that stays, and is refused. */
   async repair(): Promise<void> {
-    await this.#handle.truncate(this.#size);
+    if (this.#attempted !== '') {
+      const tail = await this.#beyond(this.#attempted.length);
+      if (this.#attempted.startsWith(tail)) await this.#handle.truncate(this.#size);
+      this.#attempted = '';
+    }
+    await this.#assertSoleWriter();
   }
 
-  /** Moves the file aside, named by its last line, and goes on in a new one that continues the chain. */
+  /** Moves the file aside, named by its last line, and goes on in a new one that continues the chain. As before when it fails. */
   async rotate(): Promise<void> {
     const aside = `${this.path}.${String(this.#head.sequence).padStart(ASIDE_DIGITS, '0')}`;
+    if ((await stat(aside).catch(() => undefined)) !== undefined) {
+      throw new AuditError(`${aside} is there already; move it away, so that ${this.path} can take its place`);
+    }
     await rename(this.path, aside);
-    const next = await openForAppending(this.path);
+    let next: FileHandle;
+    try {
+      next = await openForAppending(this.path);
+    } catch (error) {
+      await rename(aside, this.path);
+      throw error;
+    }
     await this.#handle.close();
     this.#handle = next;
     this.#size = 0;
@@ -102,10 +117,18 @@ export class AuditFile {
 
   async #append(text: string, head: ChainHead): Promise<void> {
     await this.#assertSoleWriter();
+    this.#attempted = text;
     await this.#handle.appendFile(text);
     await this.#handle.datasync();
-    this.#size += Buffer.byteLength(text);
+    this.#attempted = '';
+    this.#size += text.length;
     this.#head = head;
+  }
+
+  /** What the file holds after what was written here, up to one character more than `length`. */
+  async #beyond(length: number): Promise<string> {
+    const { buffer, bytesRead } = await this.#handle.read(Buffer.alloc(length + 1), 0, length + 1, this.#size);
+    return buffer.toString('latin1', 0, bytesRead);
   }
 
   async #assertSoleWriter(): Promise<void> {
@@ -129,12 +152,12 @@ async function tailOfLastAside(path: string): Promise<FoundTail> {
   const names = await readdir(dirname(path));
   const asides = names.filter((name) => name.startsWith(prefix) && ASIDE.test(name.slice(prefix.length)));
   const last = asides.toSorted().at(-1);
-  if (last === undefined) return { head: FIRST_HEAD, tornBytes: 0 };
+  if (last === undefined) return { head: FIRST_HEAD, tornBytes: 0, unended: false };
   const aside = join(dirname(path), last);
   const handle = await open(aside, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const { head } = await readTail(aside, handle, (await handle.stat()).size);
-    return { head, tornBytes: 0 };
+    return { head, tornBytes: 0, unended: false };
   } finally {
     await handle.close();
   }
@@ -146,11 +169,23 @@ async function readTail(path: string, handle: FileHandle, size: number): Promise
   const lines = buffer.toString('latin1').split('\n');
   const torn = lines.pop() ?? '';
   const last = lines.at(-1);
-  if (last === undefined) return { head: FIRST_HEAD, tornBytes: torn.length };
-  const line = readLine(last);
-  const sequence = line.kind === 'line' ? line.fields['sequence'] : undefined;
-  if (line.kind === 'malformed' || typeof sequence !== 'number') {
+  // The first line of a file that follows another was torn.
+  const before = last === undefined ? (await tailOfLastAside(path)).head : headOf(last);
+  if (before === undefined) {
     throw new AuditError(`${path} ends with a line that is not an audit line; move it aside and start again`);
   }
-  return { head: { sequence, chain: line.chain }, tornBytes: torn.length };
+  const whole = headOf(torn, before);
+  return whole === undefined
+    ? { head: before, tornBytes: torn.length, unended: false }
+    : { head: whole, tornBytes: 0, unended: true };
+}
+
+/** undefined for a text that is no line, or not the one after `before`. */
+function headOf(text: string, before?: ChainHead): ChainHead | undefined {
+  const line = readLine(text);
+  if (line.kind === 'malformed') return undefined;
+  const { chain, body } = line;
+  const sequence = line.fields['sequence'];
+  if (typeof sequence !== 'number') return undefined;
+  return before === undefined || chain === chainOf(before.chain, body) ? { sequence, chain } : undefined;
 }

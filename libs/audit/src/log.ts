@@ -1,4 +1,5 @@
 import { AuditFile } from './file.ts';
+import type { ChainHead } from './line.ts';
 import { AuditError } from './types.ts';
 import type { AuditEntry, AuditLog } from './types.ts';
 
@@ -15,13 +16,21 @@ export interface AuditLogOptions {
   readonly ringLines?: number;
   /** How long until a failed write is tried again. Default 1,000 ms. */
   readonly retryMs?: number;
-  /** An alarm: lines cannot be written, or (undefined) can be again. Called on change only. */
+  /**
+   * Where the log stands: when it is opened and closed, and every 15 minutes in which it grew. Kept elsewhere, it shows later that
+   * lines were cut off at the end, which the file itself cannot.
+   */
+  readonly onHead?: (head: ChainHead) => void;
+  /** An alarm: lines cannot be written or a full file not be moved aside, or (undefined) can be again. Called on change only. */
   readonly onAlarm: (problem: AuditError | undefined) => void;
 }
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 const RING_LINES = 10_000;
 const RETRY_MS = 1_000;
+const HEAD_INTERVAL_MS = 15 * 60_000;
+/** Entries in line for one write. Above what enrolment and administration take on at once. */
+const MAX_COMMITS = 20_000;
 /** Lines written with one wait for the disk. */
 const BATCH_LINES = 512;
 
@@ -37,7 +46,6 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   const { file, tornBytes } = await AuditFile.open(path, { service, instance });
   const log = new FileAuditLog(file, options);
   if (tornBytes > 0) {
-    await file.endTornLine();
     log.record({ kind: 'log.recovered', actor: service, subject: path, outcome: 'done', details: { tornBytes } });
   }
   return log;
@@ -53,12 +61,20 @@ class FileAuditLog implements AuditLog {
   #retry: NodeJS.Timeout | undefined;
   #problem: AuditError | undefined;
   #dropped = 0;
+  /** Entries that somebody waited for and that were refused since the last write. */
+  #refused = 0;
+  /** Monotonic; 0 while the last time went well. */
+  #rotateAgainAt = 0;
   #closed = false;
+  readonly #heads: NodeJS.Timeout;
+  #told = -1;
 
   constructor(file: AuditFile, options: AuditLogOptions) {
     this.#file = file;
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#tellHead();
+    this.#heads = setInterval(() => this.#tellHead(), HEAD_INTERVAL_MS).unref();
   }
 
   get healthy(): boolean {
@@ -76,7 +92,13 @@ class FileAuditLog implements AuditLog {
 
   commit(entry: AuditEntry): Promise<void> {
     if (this.#closed) return Promise.reject(new AuditError(`the audit file ${this.#file.path} is closed`));
-    if (this.#problem !== undefined) return Promise.reject(this.#problem);
+    if (this.#problem !== undefined) {
+      this.#refused += 1;
+      return Promise.reject(this.#problem);
+    }
+    if (this.#queue.length >= MAX_COMMITS) {
+      return Promise.reject(new AuditError(`the audit file ${this.#file.path} is written too slowly; try again`));
+    }
     const committed = Promise.withResolvers<void>();
     this.#queue.push({ atMs: this.#now(), entry, committed });
     this.#start();
@@ -87,10 +109,19 @@ class FileAuditLog implements AuditLog {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#retry);
+    clearInterval(this.#heads);
     await this.#writing;
     if (this.#problem === undefined) await this.#drain();
     this.#rejectCommits(new AuditError(`the audit file ${this.#file.path} was closed`));
+    this.#tellHead();
     await this.#file.close();
+  }
+
+  #tellHead(): void {
+    const { head } = this.#file;
+    if (head.sequence === this.#told) return;
+    this.#told = head.sequence;
+    this.#options.onHead?.(head);
   }
 
   #start(): void {
@@ -106,7 +137,7 @@ class FileAuditLog implements AuditLog {
       const batch = this.#queue.slice(0, BATCH_LINES);
       const dropped = this.#dropped;
       try {
-        await this.#write(batch, dropped);
+        await this.#file.append(dropped > 0 ? [...batch, this.#own('log.dropped', { lines: dropped })] : batch);
       } catch (error) {
         return this.#failed(error);
       }
@@ -114,29 +145,35 @@ class FileAuditLog implements AuditLog {
       this.#dropped -= dropped;
       for (const { committed } of batch) committed?.resolve();
       this.#recovered();
+      await this.#rotateWhenFull();
     }
   }
 
-  async #write(batch: readonly Queued[], dropped: number): Promise<void> {
+  /** What was written stays written: while the file cannot be moved aside it grows on, and that is an alarm. */
+  async #rotateWhenFull(): Promise<void> {
+    if (this.#file.size < (this.#options.maxFileBytes ?? MAX_FILE_BYTES) || performance.now() < this.#rotateAgainAt)
+      return;
+    try {
+      await this.#file.rotate();
+      if (this.#rotateAgainAt > 0) this.#options.onAlarm(undefined);
+      this.#rotateAgainAt = 0;
+    } catch (error) {
+      if (this.#rotateAgainAt === 0)
+        this.#options.onAlarm(problemOf(error, `cannot move the full audit file ${this.#file.path} aside`));
+      this.#rotateAgainAt = performance.now() + (this.#options.retryMs ?? RETRY_MS);
+    }
+  }
+
+  /** A line that the log itself has to say. */
+  #own(kind: 'log.dropped' | 'log.recovered', details: Readonly<Record<string, number>>): Queued {
+    const outcome = kind === 'log.dropped' ? 'failed' : 'done';
     const { service } = this.#options;
-    const { path } = this.#file;
-    const gap: Queued = {
-      atMs: this.#now(),
-      entry: { kind: 'log.dropped', actor: service, subject: path, outcome: 'failed', details: { lines: dropped } },
-    };
-    await this.#file.append(dropped > 0 ? [...batch, gap] : batch);
-    if (this.#file.size >= (this.#options.maxFileBytes ?? MAX_FILE_BYTES)) await this.#file.rotate();
+    return { atMs: this.#now(), entry: { kind, actor: service, subject: this.#file.path, outcome, details } };
   }
 
   /** Lines that nobody waits for stay; those that somebody waits for are refused and must not appear later. */
   #failed(cause: unknown): void {
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    const problem =
-      cause instanceof AuditError
-        ? cause
-        : new AuditError(`cannot write the audit file ${this.#file.path}: ${detail}; make room or mend the disk`, {
-            cause,
-          });
+    const problem = problemOf(cause, `cannot write the audit file ${this.#file.path}`);
     this.#rejectCommits(problem);
     if (this.#problem === undefined) this.#options.onAlarm(problem);
     this.#problem = problem;
@@ -146,15 +183,24 @@ class FileAuditLog implements AuditLog {
   }
 
   async #tryAgain(): Promise<void> {
-    const attempt = this.#file.repair().then(
-      () => this.#drain(),
-      (error: unknown) => this.#failed(error),
-    );
-    this.#writing = attempt.finally(() => {
+    this.#writing = this.#resume().finally(() => {
       this.#writing = undefined;
     });
     await this.#writing;
-    if (this.#queue.length === 0) this.#recovered();
+  }
+
+  /** Only a line that is on disk shows that lines can be written again: it says what was refused meanwhile. */
+  async #resume(): Promise<void> {
+    try {
+      await this.#file.repair();
+      const refused = this.#refused;
+      await this.#file.append([this.#own('log.recovered', { refused })]);
+      this.#refused -= refused;
+    } catch (error) {
+      return this.#failed(error);
+    }
+    this.#recovered();
+    await this.#drain();
   }
 
   #recovered(): void {
@@ -166,8 +212,15 @@ class FileAuditLog implements AuditLog {
   #rejectCommits(problem: AuditError): void {
     const kept = this.#queue.filter(({ committed }) => {
       committed?.reject(problem);
+      if (committed !== undefined) this.#refused += 1;
       return committed === undefined;
     });
     this.#queue.splice(0, this.#queue.length, ...kept);
   }
+}
+
+function problemOf(cause: unknown, what: string): AuditError {
+  if (cause instanceof AuditError) return cause;
+  const detail = cause instanceof Error ? cause.message : String(cause);
+  return new AuditError(`${what}: ${detail}; make room or mend the disk`, { cause });
 }

@@ -1,4 +1,5 @@
 import { openAuditLog } from './log.ts';
+import type { ChainHead } from './line.ts';
 import type { AuditEntry, AuditError, AuditKind, AuditLog } from './types.ts';
 
 export interface AuditSettings {
@@ -8,6 +9,7 @@ export interface AuditSettings {
   readonly instance: string;
   readonly onEntry: (entry: AuditEntry) => void;
   /** See AuditLogOptions. */
+  readonly onHead?: (head: ChainHead) => void;
   readonly onAlarm: (problem: AuditError | undefined) => void;
 }
 

@@ -62,7 +62,8 @@ class ChainCheck {
 
   line(path: string, number: number, text: string): void {
     const line = readLine(text);
-    if (line.kind === 'malformed') {
+    const sequence = line.kind === 'line' ? line.fields['sequence'] : undefined;
+    if (line.kind === 'malformed' || typeof sequence !== 'number' || sequence < 1) {
       this.#endTorn(false);
       this.#torn = { path, line: number, length: text.length };
       return;
@@ -71,7 +72,6 @@ class ChainCheck {
     const details = fields['details'];
     this.#endTorn(fields['kind'] === 'log.recovered' && valueOf(details, 'tornBytes') === this.#torn?.length);
     if (fields['kind'] === 'log.dropped') this.#lost += Number(valueOf(details, 'lines') ?? 0);
-    const sequence = Number(fields['sequence']);
     if (this.#first === 0) {
       this.#first = sequence;
       // What came before is not here, so the first line is taken at its word; FIRST_HEAD is known.

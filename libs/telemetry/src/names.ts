@@ -209,6 +209,7 @@ export const EVENT = {
   identityExpired: 'identity.expired',
   identityFolderBroken: 'identity.folder_broken',
   audit: 'audit',
+  auditHead: 'audit.head',
   auditFailed: 'audit.failed',
   auditRecovered: 'audit.recovered',
   // Discovery, leaf agent.
