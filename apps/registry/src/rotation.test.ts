@@ -4,7 +4,16 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { createChannel } from '@xylem/grpc';
 import type { GrpcChannel } from '@xylem/grpc';
-import { derOfPem, fileTlsSource, joinTokenText, renewIdentity, writeKeyFile } from '@xylem/identity';
+import { userKey } from '@xylem/authority';
+import {
+  derOfPem,
+  fileTlsSource,
+  joinTokenText,
+  makePrivateKey,
+  renewIdentity,
+  requestFor,
+  writeKeyFile,
+} from '@xylem/identity';
 import { AdminService, admin } from '@xylem/wire';
 import { DOMAIN, addressesOf, enrol, makeToken } from './testing/enrolment.ts';
 import { ProxyClient } from './testing/proxy-client.ts';
@@ -126,6 +135,43 @@ test('a rotation is taken back from every phase before the last', { timeout: 60_
   assert.equal(after.material.ca, agent.stored.material.ca);
   await assert.rejects(rotate(BACK), /INVALID_ARGUMENT: no rotation is under way/);
 });
+
+test(
+  'users who logged in before a phase are waited for to a given moment, and no longer for logging in again',
+  { timeout: 60_000 },
+  async (t) => {
+    const dataDir = await folder(t);
+    const [{ open } = { open: () => Promise.reject(new Error('no store')) }] = STORES;
+    const registry = await authorityRegistry(t, 'r1', await open(t), { dataDir });
+    const { authority } = registry;
+    assert.ok(authority !== undefined);
+    const channel = following(t, registry, dataDir);
+    const rotate = (force: boolean): Promise<admin.RotateAuthorityResponse> =>
+      channel().unary(AdminService.rotateAuthority, { step: FORWARD, force }, DEADLINE_MS);
+    const alice = { key: userKey('alice'), record: { name: 'alice' }, modRevision: 0n, lease: 0n };
+    const { request } = await requestFor(await makePrivateKey());
+    const logIn = async (): Promise<number> =>
+      (await authority.enrolments.issueUser(alice, request, '127.0.0.1')).certificate.notAfterMs;
+    const endMs = await logIn();
+    for (const phase of ['prepared', 'trusted']) {
+      await settled(channel);
+      assert.equal((await rotate(false)).phase, phase);
+    }
+    for (let logins = 0; logins < 3; logins += 1) {
+      const { behind, usersUntilMs } = await settled(channel);
+      assert.deepEqual(behind, ['user/alice']);
+      assert.ok(Math.abs(Number(usersUntilMs) - endMs - 60_000) < 1_000);
+      await assert.rejects(
+        rotate(false),
+        /FAILED_PRECONDITION: 1 users logged in before this phase: user\/alice; wait until .*Z, .* or give --force/,
+      );
+      await logIn();
+    }
+    const { phase, behind } = await rotate(true);
+    assert.deepEqual([phase, behind.includes('user/alice')], ['signing', true]);
+    await settled(channel);
+  },
+);
 
 test(
   'root proxies hear of trust and revocations after the welcome, and of changes within a second',

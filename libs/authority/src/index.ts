@@ -19,6 +19,7 @@ export {
 } from './keys.ts';
 export { Ledger } from './ledger.ts';
 export type { LedgerEntry } from './ledger.ts';
+export { loginPlan } from './login.ts';
 export { unchanged } from './plan.ts';
 export type { Plan, PlanStep, Read } from './plan.ts';
 export { decodeIdentity, decodeRevocation, decodeToken, decodeTrust, encodeRecord } from './records.ts';
@@ -38,6 +39,6 @@ export {
   trustPem,
   trustedRoots,
 } from './rotation.ts';
-export type { NewRoot } from './rotation.ts';
+export type { Behind, NewRoot } from './rotation.ts';
 export type { Instant, Random } from './time.ts';
 export type * from './types.ts';

@@ -1,4 +1,5 @@
 import type {
+  EarlierLogins,
   IdentityLock,
   IdentityRecord,
   JoinRole,
@@ -46,10 +47,12 @@ export function decodeIdentity(text: string): IdentityRecord | undefined {
   const notAfterMs = numberOf(fields?.['notAfterMs']);
   const trust = numberOf(fields?.['trust']);
   const lock = lockOf(fields?.['lock']);
+  const earlier = earlierOf(fields?.['earlier']);
   if (identity === undefined || key === undefined || previousKey === undefined || root === undefined) return undefined;
   if (generation === undefined || issuedAtMs === undefined || notAfterMs === undefined) return undefined;
-  if (trust === undefined || lock === 'malformed') return undefined;
-  return { identity, generation, key, previousKey, issuedAtMs, notAfterMs, root, trust, lock };
+  if (trust === undefined || lock === 'malformed' || earlier === 'malformed') return undefined;
+  const record = { identity, generation, key, previousKey, issuedAtMs, notAfterMs, root, trust, lock };
+  return earlier === undefined ? record : { ...record, earlier };
 }
 
 export function decodeRevocation(text: string): RevocationRecord | undefined {
@@ -132,6 +135,16 @@ function useOf(value: unknown): TokenUse | undefined | 'malformed' {
   const identity = textOf(fields?.['identity']);
   const key = textOf(fields?.['key']);
   return identity === undefined || key === undefined ? 'malformed' : { identity, key };
+}
+
+function earlierOf(value: unknown): EarlierLogins | undefined | 'malformed' {
+  if (value === undefined) return undefined;
+  const fields = objectOf(value);
+  const root = textOf(fields?.['root']);
+  const trust = numberOf(fields?.['trust']);
+  const notAfterMs = numberOf(fields?.['notAfterMs']);
+  if (root === undefined || trust === undefined || notAfterMs === undefined) return 'malformed';
+  return { root, trust, notAfterMs };
 }
 
 function lockOf(value: unknown): IdentityLock | undefined | 'malformed' {

@@ -45,6 +45,12 @@ function record(
   };
 }
 
+function members(...args: Parameters<typeof behind>): readonly string[] {
+  const { members: those, users } = behind(...args);
+  assert.deepEqual(users, []);
+  return those;
+}
+
 test('goes through its phases: trusted before it signs, and gone last', () => {
   const steady = firstTrust(root('A'));
   const prepared = stepForward(steady, root('B'));
@@ -85,22 +91,36 @@ test('can be taken back in every phase but the last', () => {
 test('whoever would be cut off by a step is behind, in order', () => {
   const trusted = stepForward(stepForward(firstTrust(root('A')), root('B')), undefined);
   const fleet = [record('proxy/p2', 'A', 1), record('proxy/p1', 'A', 1), record('registry/r1', 'A', 2)];
-  assert.deepEqual(behind(trusted, fleet, 'forward', NOW), ['proxy/p1', 'proxy/p2']);
-  assert.deepEqual(behind(trusted, fleet, 'back', NOW), []);
+  assert.deepEqual(members(trusted, fleet, 'forward', NOW), ['proxy/p1', 'proxy/p2']);
+  assert.deepEqual(members(trusted, fleet, 'back', NOW), []);
   const signing = stepForward(trusted, undefined);
   const moved = [record('proxy/p1', 'B', 3), record('proxy/p2', 'A', 3), record('registry/r1', 'B', 2)];
-  assert.deepEqual(behind(signing, moved, 'forward', NOW), ['proxy/p2', 'registry/r1']);
-  assert.deepEqual(behind(signing, moved, 'back', NOW), []);
+  assert.deepEqual(members(signing, moved, 'forward', NOW), ['proxy/p2', 'registry/r1']);
+  assert.deepEqual(members(signing, moved, 'back', NOW), []);
   const undone = stepBack(signing);
   assert.ok(undone !== undefined);
-  assert.deepEqual(behind(undone, moved, 'back', NOW), ['proxy/p1', 'registry/r1']);
+  assert.deepEqual(members(undone, moved, 'back', NOW), ['proxy/p1', 'registry/r1']);
 });
 
 test('nobody waits for certificates that have ended or were taken back', () => {
   const trusted = stepForward(stepForward(firstTrust(root('A')), root('B')), undefined);
   const lock = { kind: 'revoked', atMs: NOW, reason: '' } as const;
   const gone = [record('proxy/p1', 'A', 1, { notAfterMs: NOW - HOUR_MS }), record('proxy/p2', 'A', 1, { lock })];
-  assert.deepEqual(behind(trusted, gone, 'forward', NOW), []);
+  assert.deepEqual(members(trusted, gone, 'forward', NOW), []);
+});
+
+test('users are told apart, with the end of the last certificate that is behind', () => {
+  const trusted = stepForward(stepForward(firstTrust(root('A')), root('B')), undefined);
+  const fleet = [
+    record('proxy/p1', 'A', 1),
+    record('user/bob', 'A', 1, { notAfterMs: NOW + 5 * HOUR_MS }),
+    record('user/alice', 'A', 2, { earlier: { root: 'A', trust: 1, notAfterMs: NOW + 3 * HOUR_MS } }),
+    record('user/carol', 'A', 2, { earlier: { root: 'A', trust: 1, notAfterMs: NOW - HOUR_MS } }),
+  ];
+  const left = behind(trusted, fleet, 'forward', NOW);
+  assert.deepEqual([left.members, left.users], [['proxy/p1'], ['user/alice', 'user/bob']]);
+  assert.equal(left.usersUntilMs, NOW + 5 * HOUR_MS + 60_000);
+  assert.deepEqual(behind(trusted, fleet, 'forward', left.usersUntilMs).users, []);
 });
 
 test('whatever steps are made, nobody who follows is ever cut off', () => {
@@ -124,7 +144,7 @@ test('whatever steps are made, nobody who follows is ever cut off', () => {
         else if (kind === 'renew-all') fleet.forEach((_member, each) => renew(each));
         else {
           const records = fleet.map((member) => member.record);
-          if (behind(trust, records, kind, NOW).length > 0) continue;
+          if (members(trust, records, kind, NOW).length > 0) continue;
           if (kind === 'forward' && needsNewRoot(trust)) made += 1;
           const next = kind === 'forward' ? stepForward(trust, root(`r${made}`)) : stepBack(trust);
           if (next !== undefined) {

@@ -1,7 +1,9 @@
-import type { IdentityRecord, RotationPhase, TrustRecord, TrustRoot } from './types.ts';
+import type { EarlierLogins, IdentityRecord, RotationPhase, TrustRecord, TrustRoot } from './types.ts';
 
 /** A certificate that has ended keeps nobody waiting; clocks may differ by this much. */
 const CLOCK_TOLERANCE_MS = 60_000;
+
+const USER_PREFIX = 'user/';
 
 export type NewRoot = Omit<TrustRoot, 'state'>;
 
@@ -68,20 +70,28 @@ export function stepBack(trust: TrustRecord): TrustRecord | undefined {
   }
 }
 
+/** Whom a step would cut off. */
+export interface Behind {
+  /** Agents, root proxies and registries, in order: they follow within half the life of a certificate, or are gone. */
+  readonly members: readonly string[];
+  /** Users, in order: they follow by logging in again, which nobody makes them do. */
+  readonly users: readonly string[];
+  /** When the last of the users' certificates that are behind has ended, whatever they do; 0 when there is none. */
+  readonly usersUntilMs: number;
+}
+
 /**
- * Identities that a step in this direction would cut off, in order: their newest certificate was issued before they could
- * learn what is trusted now, or leads to a root that the step takes away. Whoever has no certificate that is alive waits for none.
+ * Identities that a step in this direction would cut off: a certificate of theirs was issued before they could learn what is trusted
+ * now, or leads to a root that the step takes away. Whoever has no certificate that is alive waits for none.
  */
 export function behind(
   trust: TrustRecord,
   records: readonly IdentityRecord[],
   direction: 'forward' | 'back',
   nowMs: number,
-): readonly string[] {
+): Behind {
   const { fingerprint } = activeRoot(trust);
-  const isAlive = ({ notAfterMs, lock }: IdentityRecord): boolean =>
-    lock === undefined && notAfterMs > nowMs - CLOCK_TOLERANCE_MS;
-  const isBehind = ({ root, trust: learnt }: IdentityRecord): boolean => {
+  const isBehind = ({ root, trust: learnt }: EarlierLogins): boolean => {
     const foreign = root !== fingerprint;
     switch (trust.phase) {
       case 'steady':
@@ -94,10 +104,21 @@ export function behind(
         return direction === 'forward' && (foreign || learnt < trust.generation);
     }
   };
-  return records
-    .filter((record) => isAlive(record) && isBehind(record))
-    .map(({ identity }) => identity)
-    .sort();
+  const isAlive = ({ notAfterMs }: EarlierLogins): boolean => notAfterMs > nowMs - CLOCK_TOLERANCE_MS;
+  const left = records.flatMap((record) => {
+    const certificates = record.earlier === undefined ? [record] : [record, record.earlier];
+    const ends = certificates.filter((each) => isAlive(each) && isBehind(each)).map(({ notAfterMs }) => notAfterMs);
+    return record.lock === undefined && ends.length > 0 ? [{ identity: record.identity, end: Math.max(...ends) }] : [];
+  });
+  const isUser = ({ identity }: { readonly identity: string }): boolean => identity.startsWith(USER_PREFIX);
+  const users = left.filter(isUser);
+  const names = (those: typeof left): readonly string[] => those.map(({ identity }) => identity).sort();
+  return {
+    members: names(left.filter((each) => !isUser(each))),
+    users: names(users),
+    usersUntilMs:
+      users.length === 0 ? 0 : users.reduce((latest, { end }) => Math.max(latest, end), 0) + CLOCK_TOLERANCE_MS,
+  };
 }
 
 /** The other root signs from now on; both stay trusted. */

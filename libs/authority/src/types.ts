@@ -42,6 +42,15 @@ export interface IdentityRecord {
   /** Generation of the trust that came with it. */
   readonly trust: number;
   readonly lock: IdentityLock | undefined;
+  /** Of users, who may log in at several machines: older logins that are alive and follow an older trust than the newest. */
+  readonly earlier?: EarlierLogins | undefined;
+}
+
+/** The oldest trust of several logins, and the end of the one that lives longest. */
+export interface EarlierLogins {
+  readonly root: string;
+  readonly trust: number;
+  readonly notAfterMs: number;
 }
 
 export interface IdentityLock {

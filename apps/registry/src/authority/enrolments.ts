@@ -11,6 +11,8 @@ import {
   identityKey,
   identityToJoin,
   joinPlan,
+  loginPlan,
+  refused,
   renewalPlan,
   revocationKey,
   tokenKey,
@@ -137,7 +139,7 @@ export class Enrolments {
       const identity = await store.read(identityKey(name), decodeIdentity);
       const { record } = identity;
       if (record?.lock !== undefined) {
-        throw new AuthorityError('revoked', 'the user was revoked', 'an administrator unlocks the user');
+        this.#refuse(refused('revoked', 'the user was revoked', 'an administrator unlocks the user'), name, name);
       }
       const grant: Grant = {
         kind: 'granted',
@@ -145,11 +147,8 @@ export class Enrolments {
         generation: (record?.generation ?? 0) + 1,
         repeat: false,
       };
-      // A user may log in on several machines: the record is that of the login which lives longest.
-      const longest = (issued: IssuedFacts): IssuedFacts =>
-        record !== undefined && record.notAfterMs > now() ? { ...issued, ...oldest(record, issued) } : issued;
       const planOf = (issued: IssuedFacts): Plan => {
-        const plan = renewalPlan(grant, identity, '', longest(issued));
+        const plan = loginPlan(grant, identity, issued, now());
         return { ...plan, compares: [...plan.compares, unchanged(user)] };
       };
       return this.#give(grant, request, planOf, {
@@ -258,11 +257,4 @@ export function nameOf(identity: Identity, domain: string): string {
 
 function sameHash(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
-}
-
-/** What a rotation has to wait for: the root and trust of the older login, to the end of the newer. */
-function oldest(record: IdentityRecord, issued: IssuedFacts): Pick<IssuedFacts, 'root' | 'trust'> {
-  return record.trust < issued.trust
-    ? { root: record.root, trust: record.trust }
-    : { root: issued.root, trust: issued.trust };
 }

@@ -1,3 +1,4 @@
+import { AuditError } from '@xylem/audit';
 import type { AuditLog } from '@xylem/audit';
 import {
   TRUST_KEY,
@@ -10,7 +11,8 @@ import {
   stepForward,
   unchanged,
 } from '@xylem/authority';
-import type { TrustRecord } from '@xylem/authority';
+import type { Behind, TrustRecord } from '@xylem/authority';
+import { recorded } from '../access/recorded.ts';
 import type { Identities } from './identities.ts';
 import type { Keyring } from './keyring.ts';
 import { AuthorityError } from './problem.ts';
@@ -27,8 +29,8 @@ export interface RotationParts {
 
 export interface RotationState {
   readonly trust: TrustRecord;
-  /** Who a step forward would cut off. */
-  readonly behind: readonly string[];
+  /** Whom a step forward would cut off. */
+  readonly behind: Behind;
 }
 
 const SHOWN = 5;
@@ -51,23 +53,32 @@ export class Rotation {
     const { store, audit } = this.#parts;
     const read = await this.#read();
     const left = await this.#behind(read.record, direction);
-    if (left.length > 0 && !force) throw tooEarly(left);
+    const count = left.members.length + left.users.length;
+    if (count > 0 && !force) throw tooEarly(left);
     const begins = direction === 'forward' && needsNewRoot(read.record);
     if (begins && !force) this.#assertHolder(read.record);
     // Always a new key: one that lies here from before may be the very reason for this rotation.
     const made = begins ? await this.#parts.keyring.roots.create() : undefined;
+    const forget = (): void => {
+      if (made !== undefined) this.#parts.keyring.roots.remove(made.fingerprint);
+    };
     const next = direction === 'forward' ? stepForward(read.record, made) : stepBack(read.record);
     if (next === undefined) throw new AuthorityError('invalid', 'no rotation is under way', '');
-    await audit.commit({
+    const line = {
       kind: 'authority.rotated',
       actor,
       subject: `${read.record.phase} to ${next.phase}`,
-      outcome: 'done',
-      details: { generation: next.generation, forced: force && left.length > 0, behind: left.length },
-    });
+      details: { generation: next.generation, forced: force && count > 0, behind: count },
+    } as const;
     const put = { type: 'put' as const, key: TRUST_KEY, value: encodeRecord(next), lease: 0n };
-    if (!(await store.commit({ compares: [unchanged(read)], steps: [put] }))) {
-      if (made !== undefined) this.#parts.keyring.roots.remove(made.fingerprint);
+    const commit = (): Promise<boolean> => store.commit({ compares: [unchanged(read)], steps: [put] });
+    const done = await recorded(audit, line, commit).catch((error: unknown) => {
+      // Where the store did not answer, the step may have been made, and the root may be needed.
+      if (error instanceof AuditError) forget();
+      throw error;
+    });
+    if (!done) {
+      forget();
       throw new AuthorityError('unavailable', 'somebody else has just made a step', 'look again: xylem ca status');
     }
     return { trust: next, behind: await this.#behind(next, 'forward') };
@@ -91,15 +102,24 @@ export class Rotation {
     return { ...read, record };
   }
 
-  async #behind(trust: TrustRecord, direction: 'forward' | 'back'): Promise<readonly string[]> {
+  async #behind(trust: TrustRecord, direction: 'forward' | 'back'): Promise<Behind> {
     const { identities, now } = this.#parts;
     return behind(trust, await identities.list(), direction, now());
   }
 }
 
-function tooEarly(left: readonly string[]): AuthorityError {
-  const shown = left.slice(0, SHOWN).join(', ');
-  const more = left.length > SHOWN ? ` and ${left.length - SHOWN} more` : '';
+function tooEarly({ members, users, usersUntilMs }: Behind): AuthorityError {
+  if (members.length === 0) {
+    const until = new Date(usersUntilMs).toISOString();
+    const remedy = `wait until ${until}, when the last of their certificates has ended, or give --force: they log in again then`;
+    return new AuthorityError('behind', `${users.length} users logged in before this phase: ${shown(users)}`, remedy);
+  }
   const remedy = 'wait for their renewals, or give --force: they are cut off then and have to join again';
-  return new AuthorityError('behind', `${left.length} identities have not followed yet: ${shown}${more}`, remedy);
+  const detail = `${members.length} identities have not followed yet: ${shown(members)}`;
+  return new AuthorityError('behind', users.length === 0 ? detail : `${detail}, nor ${users.length} users`, remedy);
+}
+
+function shown(left: readonly string[]): string {
+  const more = left.length > SHOWN ? ` and ${left.length - SHOWN} more` : '';
+  return `${left.slice(0, SHOWN).join(', ')}${more}`;
 }

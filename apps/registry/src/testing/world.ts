@@ -117,7 +117,8 @@ export async function makeWorld(): Promise<World> {
 /** A folder that is removed after the test. */
 export async function folder(t: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'xylem-registry-'));
-  t.after(() => rm(path, { recursive: true, force: true }));
+  // A registry that is killed after this may still be writing its credentials there.
+  t.after(() => rm(path, { recursive: true, force: true, maxRetries: 10 }));
   return path;
 }
 

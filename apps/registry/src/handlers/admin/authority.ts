@@ -1,3 +1,4 @@
+import type { Behind } from '@xylem/authority';
 import type { MethodBinding } from '@xylem/grpc';
 import { AdminService, admin } from '@xylem/wire';
 import type { Guard } from '../../authorise.ts';
@@ -19,14 +20,22 @@ export function authorityMethods(guard: Guard, domain: string, rotation: Rotatio
           notAfterMs: BigInt(notAfterMs),
           state,
         })),
-        behind: [...behind],
+        ...behindToWire(behind),
       };
     }),
     adminMethod(guard, AdminService.rotateAuthority, async ({ step, force }, actor) => {
       const { trust, behind } = await rotation.step(directionFrom(step), force, actor);
-      return { phase: trust.phase, behind: [...behind] };
+      return { phase: trust.phase, ...behindToWire(behind) };
     }),
   ];
+}
+
+function behindToWire({
+  members,
+  users,
+  usersUntilMs,
+}: Behind): Pick<admin.RotateAuthorityResponse, 'behind' | 'usersUntilMs'> {
+  return { behind: [...members, ...users], usersUntilMs: BigInt(usersUntilMs) };
 }
 
 function directionFrom(step: admin.RotationStep): 'forward' | 'back' {

@@ -287,8 +287,10 @@ export interface GetAuthorityResponse {
   /** Rises with each change of what is trusted or signs. */
   generation: bigint;
   roots: AuthorityRoot[];
-  /** Identities whose newest certificate does not yet follow the present phase; a step forward waits for none. */
+  /** Identities that have a certificate which does not yet follow the present phase, users last; a step forward waits for none. */
   behind: string[];
+  /** When the last certificate of the users in `behind` has ended, whatever they do; 0 when none is. */
+  usersUntilMs: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -302,6 +304,8 @@ export interface RotateAuthorityRequest {
 export interface RotateAuthorityResponse {
   phase: string;
   behind: string[];
+  /** As in GetAuthorityResponse. */
+  usersUntilMs: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3131,7 +3135,7 @@ export const AuthorityRoot: MessageFns<AuthorityRoot> = {
 };
 
 function createBaseGetAuthorityResponse(): GetAuthorityResponse {
-  return { domain: "", phase: "", generation: 0n, roots: [], behind: [], _unknownFields: {} };
+  return { domain: "", phase: "", generation: 0n, roots: [], behind: [], usersUntilMs: 0n, _unknownFields: {} };
 }
 
 export const GetAuthorityResponse: MessageFns<GetAuthorityResponse> = {
@@ -3153,6 +3157,12 @@ export const GetAuthorityResponse: MessageFns<GetAuthorityResponse> = {
     }
     for (const v of message.behind) {
       writer.uint32(42).string(v!);
+    }
+    if (message.usersUntilMs !== 0n) {
+      if (BigInt.asUintN(64, message.usersUntilMs) !== message.usersUntilMs) {
+        throw new globalThis.Error("value provided for field message.usersUntilMs of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.usersUntilMs);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3218,6 +3228,14 @@ export const GetAuthorityResponse: MessageFns<GetAuthorityResponse> = {
             message.behind.push(reader.string());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.usersUntilMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3250,6 +3268,9 @@ export const GetAuthorityResponse: MessageFns<GetAuthorityResponse> = {
       : 0n;
     message.roots = object.roots?.map((e) => AuthorityRoot.fromPartial(e)) || [];
     message.behind = object.behind?.map((e) => e) || [];
+    message.usersUntilMs = (object.usersUntilMs !== undefined && object.usersUntilMs !== null)
+      ? BigInt(object.usersUntilMs)
+      : 0n;
     return message;
   },
 };
@@ -3338,7 +3359,7 @@ export const RotateAuthorityRequest: MessageFns<RotateAuthorityRequest> = {
 };
 
 function createBaseRotateAuthorityResponse(): RotateAuthorityResponse {
-  return { phase: "", behind: [], _unknownFields: {} };
+  return { phase: "", behind: [], usersUntilMs: 0n, _unknownFields: {} };
 }
 
 export const RotateAuthorityResponse: MessageFns<RotateAuthorityResponse> = {
@@ -3348,6 +3369,12 @@ export const RotateAuthorityResponse: MessageFns<RotateAuthorityResponse> = {
     }
     for (const v of message.behind) {
       writer.uint32(18).string(v!);
+    }
+    if (message.usersUntilMs !== 0n) {
+      if (BigInt.asUintN(64, message.usersUntilMs) !== message.usersUntilMs) {
+        throw new globalThis.Error("value provided for field message.usersUntilMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.usersUntilMs);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3389,6 +3416,14 @@ export const RotateAuthorityResponse: MessageFns<RotateAuthorityResponse> = {
             message.behind.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.usersUntilMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3416,6 +3451,9 @@ export const RotateAuthorityResponse: MessageFns<RotateAuthorityResponse> = {
     const message = createBaseRotateAuthorityResponse();
     message.phase = object.phase ?? "";
     message.behind = object.behind?.map((e) => e) || [];
+    message.usersUntilMs = (object.usersUntilMs !== undefined && object.usersUntilMs !== null)
+      ? BigInt(object.usersUntilMs)
+      : 0n;
     return message;
   },
 };
