@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { freeAddress } from '@xylem/testkit';
 
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 170_000 };
 const TOKEN = /^xylem-join\.[\w-]{43}\.[\w-]{43}\n$/;
 
 interface Ended {

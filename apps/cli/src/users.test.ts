@@ -14,7 +14,7 @@ import { freeAddress } from '@xylem/testkit';
 import { LocalProvider, browse } from './testing/sign-on.ts';
 
 const BIN = fileURLToPath(new URL('../bin/xylem.js', import.meta.url));
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: 170_000 };
 const POLICY = `admins: [alice]
 rules:
   - name: databases

@@ -179,7 +179,7 @@ function killGroup(pid: number): void {
 
 const HEAD = `global
   maxconn 4096
-  stats socket STATS mode 600 level admin expose-fd listeners
+  stats socket 'STATS' mode 600 level admin expose-fd listeners
 defaults
   mode tcp
   timeout connect 2s
