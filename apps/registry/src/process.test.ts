@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { createAuthority } from '@xylem/identity';
 import { folder } from './testing/world.ts';
 
-const MAIN = new URL('main.ts', import.meta.url).pathname;
+const MAIN = join(import.meta.dirname, 'main.ts');
 
 interface Ended {
   readonly code: number | null;
