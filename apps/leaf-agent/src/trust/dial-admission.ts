@@ -11,11 +11,13 @@ export interface AdmissionOptions {
   readonly instance: string;
   readonly verifier: Pick<StatementVerifier, 'grant' | 'standingGrant'>;
   readonly seen: SeenConnections;
+  /** Monotonic milliseconds. Default performance.now. */
+  readonly now?: () => number;
 }
 
 export type DialVerdict =
   /** `offline`: by the root proxy's standing grant. */
-  | { readonly kind: 'granted'; readonly registry: string; readonly offline: boolean }
+  | { readonly kind: 'granted'; readonly registry: string; readonly offline: boolean; readonly issuedAtMs: number }
   | { readonly kind: 'refused'; readonly cause: GrantRefusal; readonly detail: string };
 
 /** For the audit log: `missing` no grant at all; `invalid` not a registry's, or expired; `mismatch` for another dial than this one. */
@@ -30,6 +32,9 @@ export interface WantedDial {
   /** Never 0. */
   readonly port: number;
 }
+
+const SET_BACK =
+  'the grant is older than others used minutes ago, so a clock was set back; if that was a correction, restart the agent';
 
 /** Makes sure that a registry allowed each dial, so that a root proxy cannot dial on its own. */
 export class DialAdmission {
@@ -46,7 +51,7 @@ export class DialAdmission {
     const verdict =
       statementKind(grant) === 'standing' ? await this.#standing(dial, grant) : await this.#own(dial, grant);
     if (verdict.kind === 'refused') return verdict;
-    switch (this.#options.seen.add(dial.proxy, connection, performance.now())) {
+    switch (this.#options.seen.add(dial.proxy, connection, verdict.issuedAtMs, this.#now())) {
       case 'new':
         return verdict;
       case 'replay':
@@ -56,12 +61,18 @@ export class DialAdmission {
     }
   }
 
+  #now(): number {
+    return (this.#options.now ?? performance.now.bind(performance))();
+  }
+
   async #own(dial: WantedDial, text: string): Promise<DialVerdict> {
     const grant = await this.#options.verifier.grant(text);
     if (grant.kind === 'refused') return refused('invalid', `the grant of this dial was refused: ${grant.detail}`);
     const flaw = this.#mismatch(dial, grant.content);
     if (flaw !== undefined) return refused('mismatch', `the grant of this dial is for another ${flaw}`);
-    return { kind: 'granted', registry: grant.registry, offline: false };
+    // What was used and forgotten since was issued until then.
+    if (grant.issuedAtMs <= this.#options.seen.floorMs(this.#now())) return refused('replay', SET_BACK);
+    return { kind: 'granted', registry: grant.registry, offline: false, issuedAtMs: grant.issuedAtMs };
   }
 
   #mismatch({ request, proxy, node, port }: WantedDial, grant: DialGrant): string | undefined {
@@ -81,14 +92,15 @@ export class DialAdmission {
     const { leaf } = this.#options;
     const grant = await this.#options.verifier.standingGrant(text);
     if (grant.kind === 'refused') return refused('invalid', `the standing grant was refused: ${grant.detail}`);
-    const { content } = grant;
+    const { content, expiresAtMs, issuedAtMs } = grant;
+    if ((expiresAtMs ?? 0) <= this.#options.seen.floorMs(this.#now())) return refused('invalid', SET_BACK);
     const flaw = mismatchOf(content, leaf, proxy);
     if (flaw !== undefined) return refused('mismatch', `the standing grant is for another ${flaw}`);
     const user = request.user === '' ? undefined : request.user;
     const decision = decide(content.policy, { user, groups: [], leaf, node, port });
     if (!decision.allowed)
       return refused('policy', `no registry answers, and its standing grant says: ${decision.reason}`);
-    return { kind: 'granted', registry: grant.registry, offline: true };
+    return { kind: 'granted', registry: grant.registry, offline: true, issuedAtMs };
   }
 }
 
