@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 
-import { runPhases } from './testing/run-files.ts';
+import { runPhases, type FileReport } from './testing/run-files.ts';
 import { planTests, type TestPhase } from './testing/test-files.ts';
 
 const TEST_TIMEOUT_MS = 120_000;
@@ -79,7 +79,8 @@ async function runCases(root: string, ids: ReadonlySet<string>): Promise<Readonl
   process.on('SIGINT', () => interrupted.abort(new Error('Ended by SIGINT.')));
   const phases = casesIn(planTests(root, [], availableParallelism()), root, ids);
   const only = new RegExp(`^(${[...ids].join('|')}): `);
-  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, only, onFile: () => undefined };
+  const onFile = (report: FileReport): void => noteFile(results, root, report);
+  const options = { root, testTimeoutMs: TEST_TIMEOUT_MS, signal: interrupted.signal, only, onFile };
   let last: string | undefined;
   for await (const event of runPhases(phases, options)) last = note(results, root, event, last);
   return results;
@@ -111,6 +112,17 @@ function note(
     results.set(id, { ...result, failures: [...result.failures, failure] });
   }
   return id;
+}
+
+/** What went wrong outside of any case (a hook, the file as a whole) counts against every row that the file shows. */
+function noteFile(results: Map<string, RowResult>, root: string, { file, failures }: FileReport): void {
+  const outside = failures.filter(({ name }) => name === undefined || rowOf(name) === undefined);
+  for (const id of new Set(outside.length === 0 ? [] : idsIn(root, file))) {
+    const result = results.get(id);
+    if (result === undefined) continue;
+    const lines = outside.map(({ name, reason }) => `${shortName(file)}: ${name ?? 'the file'}: ${reason}`);
+    results.set(id, { ...result, failures: [...result.failures, ...lines] });
+  }
 }
 
 function passedIn({ passed }: RowResult): number {
