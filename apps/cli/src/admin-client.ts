@@ -115,7 +115,11 @@ function explained(error: unknown, directory: string): unknown {
   if (!(error instanceof StatusError)) return error;
   switch (error.code) {
     case UNIMPLEMENTED:
-      return refusal('the registry', error, 'is it of this version, and does it keep the authority?');
+      return refusal(
+        'the registry',
+        error,
+        'that is a root proxy, an older version, or a registry whose certificates come from elsewhere',
+      );
     case PERMISSION_DENIED:
       return refusal('the registry', error, `the credentials are those of ${directory}`);
     default:

@@ -216,7 +216,7 @@ describe('xylem', LIMIT, () => {
     assert.equal(wrongName.status, 69);
     assert.match(
       wrongName.err,
-      /: the server is xylem\.internal\/proxy\/\w+, not other\.internal; is the port right\? \(tls\)/,
+      /: the server is xylem\.internal\/proxy\/\w+, not other\.internal; are port and domain right\? \(tls\)/,
     );
   });
 
@@ -254,6 +254,15 @@ describe('xylem', LIMIT, () => {
       assert.match(err, /^xylem: .*\n$/);
       assert.doesNotMatch(err, /SSL|openssl|altnames|0A000/);
     }
+  });
+
+  it('says in one line that its output could not be written', async () => {
+    const full = spawn('/bin/sh', ['-c', '"$0" "$@" > /dev/full', process.execPath, BIN, ...settings(), 'ls'], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+      env: { PATH: process.env['PATH'], HOME: directory },
+    });
+    const [err] = await Promise.all([text(full.stderr), once(full, 'close')]);
+    assert.deepEqual([full.exitCode, err], [1, 'xylem: standard output cannot be written: no space is left\n']);
   });
 
   it('names a file that cannot be read, without the words of the system', async () => {
@@ -346,7 +355,10 @@ describe('xylem', LIMIT, () => {
     const elsewhere = await run([...settings(), 'doctor']);
     proxy.refusal = undefined;
     assert.equal(elsewhere.status, 1);
-    assert.match(elsewhere.out, /UNIMPLEMENTED: .*; users are served on another port \(access\.listen, 7202\)\n$/);
+    assert.match(
+      elsewhere.out,
+      /connected, but it serves something else there; users are served on another port \(access\.listen, 7202\)\n$/,
+    );
   });
 
   it('ls shows one line per node', async () => {

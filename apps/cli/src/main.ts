@@ -11,7 +11,7 @@ try {
   else {
     const color = process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb' && isatty(1);
     await createProgram({
-      out: (text) => process.stdout.write(text),
+      out: print,
       note: (text) => process.stderr.write(text),
       color,
     }).parseAsync();
@@ -22,4 +22,18 @@ try {
   if (text !== '') writeSync(2, text);
   // A connection that failed leaves standard input open: nothing else is wanted from it.
   process.exit();
+}
+
+/** Not before there is something to say: `connect` has standard output for itself. */
+function print(text: string): void {
+  if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', unwritable);
+  process.stdout.write(text);
+}
+
+function unwritable(error: NodeJS.ErrnoException): never {
+  // Whoever reads has seen enough.
+  if (error.code === 'EPIPE') process.exit();
+  const reason = error.code === 'ENOSPC' ? 'no space is left' : error.message;
+  writeSync(2, `xylem: standard output cannot be written: ${reason}\n`);
+  process.exit(1);
 }

@@ -44,7 +44,7 @@ function remedyFor(text: string): string | undefined {
   const [, wanted, names = ''] = OTHER_NAME.exec(text) ?? [];
   if (wanted !== undefined) {
     const who = /\bURI:spiffe:\/\/([^,\s]+)/.exec(names)?.[1] ?? names;
-    return `the server is ${who}, not ${wanted}; is the port right?`;
+    return `the server is ${who}, not ${wanted}; are port and domain right?`;
   }
   const reason = OPENSSL.exec(text)?.[1];
   return reason === undefined ? undefined : `TLS failed: ${reason}`;

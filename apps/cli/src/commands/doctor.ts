@@ -150,7 +150,8 @@ async function checkRoot(
 
 /** Whatever TLS says, it is one of these two: the wrong authority, or not the port for users. */
 function tlsRemedy(error: ChannelError, { identityDir }: ClientConfig): string {
-  if (error.stage !== 'tls') return '';
+  // It has been asked about the port already.
+  if (error.stage !== 'tls' || error.detail.endsWith('right?')) return '';
   return `; is ${identityFiles(identityDir).ca} the root cluster's, and this its port for users (access.listen, 7202)?`;
 }
 
