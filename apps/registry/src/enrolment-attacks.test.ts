@@ -13,10 +13,11 @@ import {
   requestFor,
 } from '@xylem/identity';
 import type { JoinToken } from '@xylem/identity';
+import { decodeIdentity, encodeRecord, identityKey } from '@xylem/authority';
 import { AdminService } from '@xylem/wire';
 import { DOMAIN, addressesOf, adminChannel, enrol, makeToken } from './testing/enrolment.ts';
 import { codeOf, post, sendRaw } from './testing/raw-enrolment.ts';
-import type { RawAnswer } from './testing/raw-enrolment.ts';
+import type { RawAnswer, RawOptions } from './testing/raw-enrolment.ts';
 import { STORES, authorityRegistry, embedded, folder } from './testing/world.ts';
 
 const DEADLINE_MS = 5_000;
@@ -229,6 +230,39 @@ test('A3: an agent gets no intermediate, and a user does not renew', async (t) =
     client: admin,
   });
   assert.deepEqual([asUser.status, codeOf(asUser)], [400, 'invalid']);
+});
+
+test('A3: who asks for an intermediate without the right to it is in the audit log, a replaced certificate of a registry included', async (t) => {
+  const dataDir = await folder(t);
+  const file = join(dataDir, 'audit.jsonl');
+  const registry = await authorityRegistry(t, 'r1', await embedded(t), { dataDir, audit: { required: false, file } });
+  const { authority } = registry;
+  assert.ok(authority !== undefined);
+  const agent = await enrol(t, registry, await makeToken(registry));
+  const second = await enrol(t, registry, await makeToken(registry, { role: 'registry', leaf: '' }), {
+    role: 'registry',
+    name: 'r2',
+  });
+  const ask = async (client: RawOptions['client'] = second.stored.material): Promise<readonly [number, string]> => {
+    const answer = await sendRaw(registry, post('/v1/intermediate', JSON.stringify({ request })), { client });
+    return [answer.status, codeOf(answer)];
+  };
+  assert.equal((await ask())[0], 200);
+  assert.deepEqual(await ask(agent.stored.material), [401, 'certificate-refused']);
+  const key = identityKey('registry/r2');
+  const read = await authority.store.read(key, decodeIdentity);
+  assert.ok(read.record !== undefined);
+  const newer = { ...read.record, key: 'another', previousKey: '', issuedAtMs: read.record.issuedAtMs + 120_000 };
+  const put = { type: 'put', key, value: encodeRecord(newer), lease: 0n } as const;
+  assert.ok(await authority.store.commit({ compares: [], steps: [put] }));
+  assert.deepEqual(await ask(), [401, 'certificate-refused']);
+  const refused = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"identity.refused"'));
+  assert.deepEqual(
+    refused.map((line) => /"subject":"([^"]+)"/.exec(line)?.[1]),
+    ['leaf/berlin/agent/a1', 'registry/r2'],
+  );
 });
 
 for (const kind of STORES) {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { identityKey } from './keys.ts';
-import { encodeRecord } from './records.ts';
-import { clonePlan, decideRenewal, renewalPlan, unlockPlan } from './renew.ts';
+import { identityKey, revocationKey } from './keys.ts';
+import { decodeRevocation, encodeRecord } from './records.ts';
+import { clonePlan, decideRenewal, renewalPlan, revokePlan, unlockPlan } from './renew.ts';
 import type { RenewAsk } from './renew.ts';
 import { Records } from './testing/records.ts';
 import type { IdentityRecord } from './types.ts';
@@ -98,6 +98,18 @@ test('after an unlock the certificates from before it stay refused', () => {
   assert.equal(renew(records, holder, 'k3', NOW + 4_000), 'revoked');
   assert.equal(renew(records, thief, 't3', NOW + 5_000), 'revoked');
   assert.equal(records.identity(NAME).record?.lock, undefined);
+});
+
+test('a revocation reaches the newest certificate, given by a clock that is ahead or for longer than is usual now', () => {
+  const { records } = joined();
+  const identity = records.identity(NAME);
+  assert.ok(identity.record !== undefined);
+  const ahead = { ...identity.record, issuedAtMs: NOW + 30_000, notAfterMs: NOW + 5 * HOUR_MS };
+  const plan = revokePlan(NAME, { ...identity, record: ahead }, 'lost', NOW, HOUR_MS);
+  const step = plan.steps.find(({ key }) => key === revocationKey(NAME));
+  assert.ok(step?.type === 'putFor');
+  assert.equal(decodeRevocation(step.value)?.beforeMs, NOW + 30_001);
+  assert.equal(step.ttlMs, 5 * HOUR_MS);
 });
 
 test('goes on after the store was restored from an older backup, and a copy is still noticed', () => {

@@ -107,12 +107,15 @@ export function unlockPlan(identity: Read<IdentityRecord>, nowMs: number): Plan 
 function lockPlan(identity: Read<IdentityRecord>, locked: IdentityRecord, keepMs: number): Plan {
   const { lock } = locked;
   if (lock === undefined) throw new Error('bug in authority: a lock without a reason');
-  const revocation: RevocationRecord = { identity: locked.identity, beforeMs: lock.atMs, reason: lock.reason };
+  // The replica that gave the newest certificate may have a clock that is ahead, or have given it for longer than is usual now.
+  const beforeMs = Math.max(lock.atMs, locked.key === '' ? 0 : locked.issuedAtMs + 1);
+  const ttlMs = Math.max(keepMs, locked.notAfterMs - lock.atMs);
+  const revocation: RevocationRecord = { identity: locked.identity, beforeMs, reason: lock.reason };
   return {
     compares: [unchanged(identity)],
     steps: [
       { type: 'put', key: identityKey(locked.identity), value: encodeRecord(locked), lease: 0n },
-      { type: 'putFor', key: revocationKey(locked.identity), value: encodeRecord(revocation), ttlMs: keepMs },
+      { type: 'putFor', key: revocationKey(locked.identity), value: encodeRecord(revocation), ttlMs },
     ],
   };
 }

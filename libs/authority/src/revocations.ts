@@ -1,8 +1,5 @@
 import type { RevocationRecord } from './types.ts';
 
-/** Above any number that one lifetime of certificates gives reason for; a longer list is taken up to here. */
-const MAX_RECORDS = 65_536;
-
 /**
  * Which certificates count no longer, as the registry told last. Kept while no registry answers. Performs no I/O and
  * reads no clock: what counts is when a certificate was issued, against when its identity was revoked.
@@ -12,7 +9,8 @@ export class Revocations {
   #records: ReadonlyMap<string, RevocationRecord> = new Map();
 
   /**
-   * Takes over the whole list as of `revision`; an older one changes nothing.
+   * Takes over the whole list as of `revision`; an older one changes nothing. What bounds it is the message that it comes in: one that
+   * is left out would be somebody who is let in.
    *
    * @returns What is new in it, in the order of identities: whatever those have open now has to go.
    */
@@ -20,7 +18,7 @@ export class Revocations {
     if (revision < this.#revision) return [];
     const before = this.#records;
     this.#revision = revision;
-    this.#records = new Map(records.slice(0, MAX_RECORDS).map((record) => [record.identity, record]));
+    this.#records = new Map(records.map((record) => [record.identity, record]));
     return [...this.#records.values()]
       .filter(({ identity, beforeMs }) => beforeMs > (before.get(identity)?.beforeMs ?? -1))
       .sort((a, b) => (a.identity < b.identity ? -1 : 1));

@@ -11,7 +11,8 @@ import { createAuthority } from './authority.ts';
 import { completeChain, readVerifiedEndEntity, verifyChain, verifyChainInFull } from './chain.ts';
 import { generateKeyPair, makeIdentityCertificate, makeIntermediateCertificate, validity } from './certificate.ts';
 import type { Signer } from './certificate.ts';
-import { openIntermediateIssuer, renewIntermediate } from './intermediate.ts';
+import { makePrivateKey, requestFor } from './certificate-request.ts';
+import { openIntermediateIssuer, readIntermediate, renewIntermediate } from './intermediate.ts';
 import type { CertificateIssuer } from './issuer.ts';
 import { derOfPem, pemOfDer } from './pem.ts';
 import { openRootFolder } from './root-folder.ts';
@@ -197,6 +198,25 @@ describe('intermediates', () => {
     assert.equal(issued.root, made.fingerprint);
     assert.ok(issued.notAfterMs <= signed.notAfterMs, 'nothing outlives what signed it');
     assert.deepEqual(verifyChain(derOfPem(issued.cert), made.pem, Date.now(), CLIENT), AGENT);
+  });
+
+  it('are kept only when they are for the key that was asked with: what was kept before stays', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'xylem-other-key-'));
+    try {
+      const roots = await openRootFolder(directory, { domain: DOMAIN });
+      const { fingerprint, pem } = await roots.create();
+      const path = join(directory, 'intermediate.pem');
+      const sign = (request: string): Promise<string> => roots.signIntermediate(fingerprint, request, HOUR_MS);
+      const first = await renewIntermediate(path, pem, sign);
+      const { request } = await requestFor(await makePrivateKey());
+      await assert.rejects(
+        renewIntermediate(path, pem, () => sign(request)),
+        /signed for another key/,
+      );
+      assert.equal(readIntermediate(path, pem)?.cert, first.cert);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it('are kept only when a trusted root signed them', async () => {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { X509Certificate as NodeCertificate } from 'node:crypto';
 import { certificateFingerprint, importPrivateKey, isPair } from './certificate-key.ts';
-import { makePrivateKey, requestFor } from './certificate-request.ts';
+import { makePrivateKey, publicKeyOf, requestFor } from './certificate-request.ts';
 import { makeIssuer } from './issuer.ts';
 import type { CertificateIssuer } from './issuer.ts';
 import { KeyFileError, readKeyFile, writeKeyFile } from './key-file.ts';
@@ -43,7 +43,7 @@ function makeIntermediate(path: string, cert: string, key: Secret<string>, roots
 /**
  * A new intermediate with a new key, kept in `path`: certificate and key in one file of mode
  * 0600, so that no crash can part them. `sign` takes a PKCS #10 request and gives the certificate in PEM. Rejects with a
- * KeyFileError when that is signed by none of the roots, and with whatever `sign` rejects with; what was kept before stays then.
+ * KeyFileError when that is signed by none of the roots or for another key, and with whatever `sign` rejects with; what was kept before stays then.
  */
 export async function renewIntermediate(
   path: string,
@@ -53,6 +53,9 @@ export async function renewIntermediate(
   const made = await requestFor(await makePrivateKey());
   const intermediate = makeIntermediate(path, await sign(made.request), made.key, rootsPem);
   if (intermediate === undefined) throw new KeyFileError(path, 'was not signed by a root that is trusted now');
+  if (!new NodeCertificate(intermediate.cert).publicKey.equals(publicKeyOf(made.key))) {
+    throw new KeyFileError(path, 'was signed for another key than the one it was asked for');
+  }
   writeKeyFile(path, `${intermediate.cert}${intermediate.key.reveal()}`);
   return intermediate;
 }

@@ -2,6 +2,7 @@ import type { AuditLog } from '@xylem/audit';
 import { IDENTITIES_PREFIX, decodeIdentity, identityKey, revokePlan, unlockPlan } from '@xylem/authority';
 import type { IdentityRecord } from '@xylem/authority';
 import { parseIdentity } from '@xylem/identity';
+import { recorded } from '../access/recorded.ts';
 import { AuthorityError } from './problem.ts';
 import type { AuthorityStore } from './store.ts';
 
@@ -41,12 +42,14 @@ export class Identities {
       throw new AuthorityError('invalid', `a reason is one line of at most ${MAX_REASON} ASCII characters`, '');
     }
     const { store, audit, now, longestTtlMs } = this.#parts;
+    const line = { kind: 'identity.revoked', actor, subject: identity, details: { reason } } as const;
     // First the line: what it says is meant, and a repeat of it does no harm.
-    await audit.commit({ kind: 'identity.revoked', actor, subject: identity, outcome: 'done', details: { reason } });
-    await this.#rounds(async () => {
-      const read = await store.read(identityKey(identity), decodeIdentity);
-      return store.commit(revokePlan(identity, read, reason, now(), longestTtlMs));
-    });
+    await recorded(audit, line, () =>
+      this.#rounds(async () => {
+        const read = await store.read(identityKey(identity), decodeIdentity);
+        return store.commit(revokePlan(identity, read, reason, now(), longestTtlMs));
+      }),
+    );
   }
 
   /** False when it was neither locked nor revoked. */
@@ -55,11 +58,12 @@ export class Identities {
     const { store, audit, now } = this.#parts;
     const read = await store.read(identityKey(identity), decodeIdentity);
     if (unlockPlan(read, now()) === undefined) return false;
-    await audit.commit({ kind: 'identity.unlocked', actor, subject: identity, outcome: 'done' });
-    await this.#rounds(async () => {
-      const plan = unlockPlan(await store.read(identityKey(identity), decodeIdentity), now());
-      return plan === undefined || store.commit(plan);
-    });
+    await recorded(audit, { kind: 'identity.unlocked', actor, subject: identity }, () =>
+      this.#rounds(async () => {
+        const plan = unlockPlan(await store.read(identityKey(identity), decodeIdentity), now());
+        return plan === undefined || store.commit(plan);
+      }),
+    );
     return true;
   }
 
@@ -71,8 +75,8 @@ export class Identities {
     throw new AuthorityError('invalid', 'that is no identity', remedy);
   }
 
-  async #rounds(round: () => Promise<boolean>): Promise<void> {
-    for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) if (await round()) return;
+  async #rounds(round: () => Promise<boolean>): Promise<true> {
+    for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) if (await round()) return true;
     throw new AuthorityError('unavailable', 'the records kept changing', 'try again');
   }
 }

@@ -8,6 +8,7 @@ import {
   intermediateKey,
   revocationKey,
 } from '@xylem/authority';
+import type { IdentityRecord } from '@xylem/authority';
 import { certificateFingerprint, derOfPem } from '@xylem/identity';
 import { nameOf } from './enrolments.ts';
 import type { ShownCertificate } from './enrolments.ts';
@@ -15,7 +16,10 @@ import { INTERMEDIATE_TTL_MS } from './keyring.ts';
 import type { Keyring } from './keyring.ts';
 import type { Mirror } from './mirror.ts';
 import { AuthorityError } from './problem.ts';
+import type { AuthorityCode } from './problem.ts';
 import type { AuthorityStore } from './store.ts';
+
+const CLOCK_TOLERANCE_MS = 60_000;
 
 export interface IntermediatesParts {
   readonly domain: string;
@@ -47,15 +51,24 @@ export class Intermediates {
     const { store, audit, keyring, domain } = this.#parts;
     const name = nameOf(shown.identity, domain);
     if (shown.identity.kind !== 'registry') {
-      throw new AuthorityError('certificate-refused', 'intermediates are for registries', '');
+      throw this.#refused(name, address, 'certificate-refused', 'intermediates are for registries', '');
     }
     const { record } = await store.read(identityKey(name), decodeIdentity);
     const revocation = await store.read(revocationKey(name), decodeRevocation);
     const isRevoked = revocation.record !== undefined && shown.issuedAtMs < revocation.record.beforeMs;
     if (record?.lock !== undefined || isRevoked) {
-      const details = { code: 'revoked' };
-      audit.record({ kind: 'identity.refused', actor: name, subject: name, outcome: 'denied', details });
-      throw new AuthorityError('revoked', 'the registry is locked or revoked', 'an administrator unlocks it');
+      const remedy = 'an administrator unlocks it';
+      throw this.#refused(name, address, 'revoked', 'the registry is locked or revoked', remedy);
+    }
+    if (record !== undefined && isOutdated(shown, record)) {
+      const detail = 'the registry has a newer certificate than the one that was shown';
+      throw this.#refused(
+        name,
+        address,
+        'certificate-refused',
+        detail,
+        'show that; if it was copied, revoke the registry',
+      );
     }
     const { fingerprint } = activeRoot(keyring.trust);
     if (!keyring.roots.holds(fingerprint)) {
@@ -65,6 +78,13 @@ export class Intermediates {
     const details = { address, intermediate: true };
     await audit.commit({ kind: 'identity.renewed', actor: name, subject: name, outcome: 'done', details });
     return { intermediate, trust: keyring.issuer.ca };
+  }
+
+  /** Whoever asks for what signs for everybody, and has no right to it, is written down. */
+  #refused(name: string, address: string, code: AuthorityCode, detail: string, remedy: string): AuthorityError {
+    const details = { code, address, intermediate: true };
+    this.#parts.audit.record({ kind: 'identity.refused', actor: name, subject: name, outcome: 'denied', details });
+    return new AuthorityError(code, detail, remedy);
   }
 
   /**
@@ -87,6 +107,14 @@ export class Intermediates {
     }
     this.#recorded = cert;
   }
+}
+
+/**
+ * An hour of a registry's certificate must not buy a thief a month of everybody's: only the newest one counts, or one from after the
+ * record where that could not be written. Replicas' clocks may differ.
+ */
+function isOutdated(shown: ShownCertificate, { key, previousKey, issuedAtMs }: IdentityRecord): boolean {
+  return shown.key !== key && shown.key !== previousKey && shown.issuedAtMs < issuedAtMs - CLOCK_TOLERANCE_MS;
 }
 
 interface Known {

@@ -9,6 +9,9 @@ import type { AuthorityStore } from './store.ts';
 /** Users with this prefix are the registries' own administrators. */
 export const ADMIN_PREFIX = 'admin@';
 
+/** The wall clock is corrected by small steps all the time. */
+const CLOCK_STEP_MS = 1_000;
+
 export interface OwnIdentityOptions {
   readonly domain: string;
   readonly registry: string;
@@ -123,8 +126,9 @@ async function issueOwn({ keyring, registry, certificateTtlMs }: OwnIdentityOpti
   return keyring.issuer.issue({ kind: 'registry', registry }, certificateTtlMs);
 }
 
+/** Past half its life; or from ahead of a clock that was set back since: nobody else takes that for valid yet. */
 function isDue({ issuedAtMs, notAfterMs }: IssuedCertificate, now: number): boolean {
-  return now >= (issuedAtMs + notAfterMs) / 2;
+  return now >= (issuedAtMs + notAfterMs) / 2 || now < issuedAtMs - CLOCK_STEP_MS;
 }
 
 function materialOf({ ca, cert, key }: IssuedCertificate): ReturnType<TlsSource['current']> {

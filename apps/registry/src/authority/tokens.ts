@@ -1,8 +1,9 @@
 import type { AuditLog } from '@xylem/audit';
 import { TOKENS_PREFIX, decodeToken, encodeRecord, tokenKey, trustedRoots, unchanged } from '@xylem/authority';
 import type { JoinRole, TokenRecord } from '@xylem/authority';
-import { derOfPem, isName, joinTokenHash, joinTokenText, makeJoinToken, pinOf } from '@xylem/identity';
+import { derOfPem, isName, isProxyName, joinTokenHash, joinTokenText, makeJoinToken, pinOf } from '@xylem/identity';
 import type { Secret } from '@xylem/identity';
+import { recorded } from '../access/recorded.ts';
 import { isCidr } from './addresses.ts';
 import type { Keyring } from './keyring.ts';
 import { AuthorityError } from './problem.ts';
@@ -34,6 +35,7 @@ export interface TokenParts {
 const DEFAULT_TTL_S = 600;
 const MAX_TTL_S = 24 * 60 * 60;
 const MAX_SOURCES = 16;
+const MAX_ROUNDS = 8;
 const MS_PER_SECOND = 1_000;
 const FINGERPRINT = /^[0-9a-f]{8}$/;
 const FINGERPRINT_LENGTH = 8;
@@ -63,16 +65,16 @@ export class Tokens {
     const expiresAtMs = now() + ttlMs;
     const record: TokenRecord = { hash, role, leaf, name, expiresAtMs, createdBy: actor, sources, used: undefined };
     const fingerprint = hash.slice(0, FINGERPRINT_LENGTH);
-    // First the line: a token that works and that nobody knows of must not exist.
-    await audit.commit({
+    const line = {
       kind: 'token.added',
       actor,
       subject: fingerprint,
-      outcome: 'done',
       details: { role, leaf, name, expiresAtMs },
-    });
+    } as const;
     const put = { type: 'putFor' as const, key: tokenKey(hash), value: encodeRecord(record), ttlMs };
-    const made = await store.commit({ compares: [{ key: put.key, modRevision: 0n }], steps: [put] });
+    const plan = { compares: [{ key: put.key, modRevision: 0n }], steps: [put] };
+    // First the line: a token that works and that nobody knows of must not exist.
+    const made = await recorded(audit, line, () => store.commit(plan));
     if (!made) throw new AuthorityError('unavailable', 'the token could not be written', 'try again');
     return { text: joinTokenText(token), fingerprint, expiresAtMs };
   }
@@ -92,14 +94,18 @@ export class Tokens {
       throw new AuthorityError('invalid', 'that is no fingerprint of a token: 8 hex digits', 'see: xylem tokens ls');
     }
     const { store, audit } = this.#parts;
-    const found = (await store.list(TOKENS_PREFIX, decodeToken)).filter(
-      ({ record }) => record?.used === undefined && record?.hash.startsWith(fingerprint) === true,
-    );
-    if (found.length === 0) return false;
-    const steps = found.map(({ key }) => ({ type: 'delete' as const, key }));
-    if (!(await store.commit({ compares: found.map(unchanged), steps }))) return false;
-    await audit.commit({ kind: 'token.removed', actor, subject: fingerprint, outcome: 'done' });
-    return true;
+    for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
+      const found = (await store.list(TOKENS_PREFIX, decodeToken)).filter(
+        ({ record }) => record?.used === undefined && record?.hash.startsWith(fingerprint) === true,
+      );
+      if (found.length === 0) return false;
+      const steps = found.map(({ key }) => ({ type: 'delete' as const, key }));
+      const plan = { compares: found.map(unchanged), steps };
+      // First the line, as for everything that an administrator does; somebody who has just used it is seen in the next round.
+      const line = { kind: 'token.removed', actor, subject: fingerprint } as const;
+      if (await recorded(audit, line, () => store.commit(plan))) return true;
+    }
+    throw new AuthorityError('unavailable', 'the records kept changing', 'try again');
   }
 }
 
@@ -109,6 +115,9 @@ function checkWish({ role, leaf, name, ttlSeconds, sources }: TokenWish): void {
   if (role === 'agent' && !isName(leaf)) throw invalid('a token for agents needs the name of a leaf cluster', names);
   if (role !== 'agent' && leaf !== '') throw invalid('only tokens for agents have a leaf cluster', 'leave leaf out');
   if (name !== '' && !isName(name)) throw invalid('that is no name', names);
+  if (role === 'proxy' && name !== '' && !isProxyName(name)) {
+    throw invalid('enrol, registry and join are no names for root proxies', 'choose another name');
+  }
   if (ttlSeconds > MAX_TTL_S) throw invalid(`a token lives for at most ${MAX_TTL_S / 3600} h`, 'choose a shorter life');
   if (sources.length > MAX_SOURCES) throw invalid(`a token has at most ${MAX_SOURCES} source ranges`, 'join ranges');
   const wrong = sources.find((source) => !isCidr(source));
