@@ -73,6 +73,35 @@ test('A24: the words of an agent are cut to one line of printable characters, fo
   assert.ok(String(line['detail']).length <= 300);
 });
 
+test('streams that nobody asked for are refused at once, and an agent that opens them in a loop is sent away', async () => {
+  const limits = { dialsPerSecond: 1, dialBurst: 20, connections: 100 };
+  const strict = await world.proxy('p2', { limits: { perUser: limits, perLeaf: limits } });
+  const loop = await ScriptedAgent.attach(world, strict, 'berlin', 'a1');
+  const began = performance.now();
+  const first = await loop.carry('made-up').first(20_000);
+  assert.ok(first.kind === 'over' && /nobody waits/.test(first.end.detail), JSON.stringify(first));
+  assert.ok(performance.now() - began < 5_000, 'without waiting for its first frame');
+  const streams = Array.from({ length: 60 }, (_, index) => loop.carry(`made-up-${index}`).first(20_000));
+  const { value } = await loop.hears('goodbye');
+  assert.match(value.detail, /more streams than it is asked for/);
+  assert.ok((await Promise.all(streams)).every(({ kind }) => kind === 'over'));
+  loop.channel.close();
+});
+
+test("an agent that leaves dials unanswered fills its own leaf cluster's share, and others are served", async () => {
+  const other = await ScriptedAgent.attach(world, p1, 'paris', 'b1');
+  const asked = Array.from({ length: 140 }, () => connectThrough(p1.ports.frontDoor, 'web.berlin:80'));
+  const refused = (await Promise.race(asked)).head;
+  assert.match(refused, /^HTTP\/1\.1 503 .*Xylem-Outcome: overloaded\r\n/s);
+  const served = connectThrough(p1.ports.frontDoor, 'web.paris:80');
+  const { value: dial } = await other.hears('dialRequest');
+  refuse(other.carry(dial.connection), 'refused', 'closed');
+  assert.match((await served).head, /Xylem-Outcome: refused\r\n/);
+  other.channel.close();
+  agent.channel.close();
+  await Promise.allSettled(asked);
+});
+
 test('A23: a pool report as long as an agent likes leaves the matrix whole', async () => {
   const entries = Array.from({ length: 900 }, (_, n) => ({
     proxy: `p${n}`,

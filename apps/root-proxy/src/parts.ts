@@ -198,7 +198,10 @@ function makePlane(
   const { dials, security, link } = parts;
   const root = { claimsPerProxy: config.claimsPerProxy, ...tuning.root };
   const { liveness = LIVENESS, serving = DEFAULT_SERVING_CONFIG } = tuning;
-  const options = { proxy, software: SOFTWARE, root, liveness, serving, random };
+  // An honest agent opens one stream for each dial, so that what was given up is no more than dials are.
+  const { dialsPerSecond, dialBurst } = config.limits.perLeaf;
+  const unasked = { perSecond: 2 * dialsPerSecond, burst: 2 * dialBurst };
+  const options = { proxy, software: SOFTWARE, root, liveness, serving, random, unasked };
   const plane: TunnelPlane = new TunnelPlane(options, {
     dials,
     order: (order) => {

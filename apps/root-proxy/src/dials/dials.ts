@@ -181,6 +181,11 @@ export class Dials {
     return { answer, abandon: () => undefined };
   }
 
+  /** Whether somebody waits for this connection, wherever it was asked for. */
+  awaits(connection: string): boolean {
+    return this.#waiting.has(connection);
+  }
+
   /** An agent opened Carry on one of our tunnels: its first frame says what became of the dial. */
   async carryOpened(tunnel: string, connection: string, frames: FramePort): Promise<void> {
     const first = await frames.first(CARRY_FIRST_FRAME_MS);

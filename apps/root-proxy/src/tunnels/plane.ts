@@ -17,6 +17,7 @@ import type {
 } from '@xylem/discovery';
 import { StatusError } from '@xylem/grpc';
 import type { StreamPeer } from '@xylem/grpc';
+import type { RateLimits } from '@xylem/quota';
 import type { Identity } from '@xylem/identity';
 import { carry, PROBE_NODE } from '@xylem/wire';
 import type { tunnel as wire } from '@xylem/wire';
@@ -39,6 +40,8 @@ import { Tunnel } from './tunnel.ts';
 import type { AgentMessage, ControlStream, TunnelEnd } from './tunnel.ts';
 
 export interface PlaneOptions {
+  /** Streams of one agent that nobody waits for. */
+  readonly unasked: RateLimits;
   readonly proxy: ProxyId;
   readonly software: string;
   readonly root: Partial<Omit<RootConfig, 'proxy'>>;
@@ -106,7 +109,7 @@ export class TunnelPlane {
   readonly #core: RootDiscovery;
   readonly #driver: Driver<RootEvent, RootEffect>;
   readonly #tunnels = new Map<string, Tunnel>();
-  readonly #quotas = new AttachQuotas();
+  readonly #quotas: AttachQuotas;
   /** By the far end of their TLS connection, which is one object for all its streams, for Carry. */
   readonly #byPeer = new Map<StreamPeer, Tunnel>();
   readonly #leavingRelays: LeavingRelays;
@@ -118,6 +121,7 @@ export class TunnelPlane {
 
   constructor(options: PlaneOptions, ports: PlanePorts) {
     this.#options = options;
+    this.#quotas = new AttachQuotas(options.unasked);
     this.#ports = ports;
     this.#core = new RootDiscovery({ ...defaultRootConfig(options.proxy), ...options.root }, options.random, now());
     this.#driver = new Driver(this.#core, (effect) => this.#perform(effect));
@@ -299,7 +303,17 @@ export class TunnelPlane {
       throw new StatusError(status.FAILED_PRECONDITION, 'no tunnel is attached on this connection');
     if (connection === '') throw new StatusError(status.INVALID_ARGUMENT, 'metadata xylem-connection is missing');
     if (this.#probes.take(tunnel.id, connection, frames)) return;
+    if (!this.#ports.dials.awaits(connection)) this.#refuseUnasked(tunnel);
     await this.#ports.dials.carryOpened(tunnel.id, connection, frames);
+  }
+
+  /** Throws: who opens a stream that nobody waits for is not waited for either. */
+  #refuseUnasked(tunnel: Tunnel): never {
+    const { leaf, agent } = tunnel.hello;
+    if (!this.#quotas.unasked(leaf, agent, now())) {
+      tunnel.goodbye(Reason.REASON_OVERLOADED, 'unasked', 'the agent opens more streams than it is asked for');
+    }
+    throw new StatusError(status.CANCELLED, 'nobody waits for this connection');
   }
 
   async #awaitHello(stream: ControlStream, messages: AsyncIterator<wire.AttachRequest>): Promise<wire.AgentHello> {
