@@ -63,8 +63,9 @@ export async function serveDialStream(
 function answerDial(frames: FramePort, answer: DialAnswer): void {
   if (answer.outcome !== 'connected') return refuse(frames, answer.outcome, answer.detail, answer.via);
   sendOutcome(frames, 'connected', '', answer.via);
-  const { frames: answerer, lane, join } = answer.connection;
-  join(splice({ requester: frames, answerer, pace: { requester: lane, answerer: lane } }));
+  const { connection } = answer;
+  const { frames: answerer, lane } = connection;
+  connection.join(splice({ requester: frames, answerer, pace: { requester: lane, answerer: lane } }));
 }
 
 function checkTarget(target: carry.Target | undefined): string | undefined {
