@@ -85,7 +85,7 @@ test('ends a file that leaves something open, and goes on with the others', (t) 
     const files = ['libs/pool/src/size.test.ts', 'libs/link/src/link.test.ts'];
     const options = { root: ${JSON.stringify(root)}, testTimeoutMs: 10_000, signal: new AbortController().signal };
     options.onFile = ({ file, failures }) => console.log(file + ' failed ' + failures.length);
-    for await (const event of runPhases([{ name: 'unit', files, concurrency: 1, fileDeadlineMs: 1_000 }], options)) {
+    for await (const event of runPhases([{ name: 'unit', files, concurrency: 1, fileDeadlineMs: 5_000 }], options)) {
       if (event.type === 'test:pass') console.log('pass ' + event.data.name);
       if (event.type === 'test:fail') console.log('fail ' + event.data.details.error.message);
     }`,
@@ -93,7 +93,7 @@ test('ends a file that leaves something open, and goes on with the others', (t) 
   assert.deepEqual(lines, [
     'libs/pool/src/size.test.ts failed 1',
     'pass has a size',
-    'fail Still running after 1 s: a test hangs, or something was left open.',
+    'fail Still running after 5 s: a test hangs, or something was left open.',
     'libs/link/src/link.test.ts failed 0',
     'pass links',
   ]);

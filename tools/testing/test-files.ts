@@ -19,7 +19,7 @@ const END_TO_END = ['apps/*/e2e/**/*.test.ts', 'libs/*/e2e/**/*.test.ts'];
  */
 export function planTests(root: string, patterns: readonly string[], cores: number): readonly TestPhase[] {
   return [
-    { name: 'unit', files: find(root, UNIT, patterns), concurrency: cores, fileDeadlineMs: 180_000 },
+    { name: 'unit', files: find(root, UNIT, patterns), concurrency: cores, fileDeadlineMs: 300_000 },
     { name: 'end to end', files: find(root, END_TO_END, patterns), concurrency: 1, fileDeadlineMs: 600_000 },
   ];
 }
