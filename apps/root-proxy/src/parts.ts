@@ -42,6 +42,10 @@ export interface Tuning {
   readonly liveness?: LivenessConfig;
   readonly serving?: ServingConfig;
   readonly router?: Partial<RouterConfig>;
+  /** Default 20_000: about 95 KB each with TLS. */
+  readonly maxTunnels?: number;
+  /** Default 20_000: each may hold some 3 MiB in queues and windows when both its ends stop reading. */
+  readonly maxOpen?: number;
   /** Accept to attach. Default 15_000: TLS handshake, HTTP/2 settings and hello have 5 to 10 s each of their own. */
   readonly attachTimeoutMs?: number;
   /** Of connections, beyond the certificates they were made with. */
@@ -89,6 +93,8 @@ interface Context {
 /** PING interval and patience, stated in every welcome. */
 const LIVENESS: LivenessConfig = { intervalMs: 5_000, deadAfterMs: 10_000 };
 const ATTACH_TIMEOUT_MS = 15_000;
+const MAX_TUNNELS = 20_000;
+const MAX_OPEN = 20_000;
 /** Forwarded connections and relays of one peer share its one connection. */
 const MAX_PEER_STREAMS = 20_000;
 /** They all end with it, so users and agents who hang up at the other root proxy must never be what closes it. */
@@ -187,7 +193,8 @@ function makeDials(
       ? `root proxy ${proxy} cannot write its audit file; try another one`
       : undefined;
   const router = { ...DEFAULT_ROUTER_CONFIG, ...tuning.router };
-  const bounds = { router, quotas: new DialQuotas(config.limits), pacer, turns: new DialTurns(), closed };
+  const { maxOpen = MAX_OPEN } = tuning;
+  const bounds = { router, quotas: new DialQuotas(config.limits), pacer, turns: new DialTurns(), maxOpen, closed };
   return new Dials(proxy, bounds, ports, telemetry.tracing, journal);
 }
 
@@ -197,11 +204,11 @@ function makePlane(
 ): TunnelPlane {
   const { dials, security, link } = parts;
   const root = { claimsPerProxy: config.claimsPerProxy, ...tuning.root };
-  const { liveness = LIVENESS, serving = DEFAULT_SERVING_CONFIG } = tuning;
+  const { liveness = LIVENESS, serving = DEFAULT_SERVING_CONFIG, maxTunnels = MAX_TUNNELS } = tuning;
   // An honest agent opens one stream for each dial, so that what was given up is no more than dials are.
   const { dialsPerSecond, dialBurst } = config.limits.perLeaf;
   const unasked = { perSecond: 2 * dialsPerSecond, burst: 2 * dialBurst };
-  const options = { proxy, software: SOFTWARE, root, liveness, serving, random, unasked };
+  const options = { proxy, software: SOFTWARE, root, liveness, serving, random, unasked, maxTunnels };
   const plane: TunnelPlane = new TunnelPlane(options, {
     dials,
     order: (order) => {

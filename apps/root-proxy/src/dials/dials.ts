@@ -34,8 +34,6 @@ const MAX_VIA = 4;
 const PEER_CONNECT_MS = 1_000;
 /** A peer that says so itself is known to be there: a node that does not answer must not look like a lost root proxy. */
 const PEER_ANSWER_MARGIN_MS = 1_000;
-/** Each open connection may hold some 3 MiB in queues and windows when both its ends stop reading. */
-const MAX_OPEN = 20_000;
 
 interface Open {
   readonly dial: AskedDial;
@@ -66,6 +64,8 @@ export interface DialBounds {
   readonly quotas: DialQuotas;
   readonly pacer: Pacer;
   readonly turns: DialTurns;
+  /** Open connections and dials under way. */
+  readonly maxOpen: number;
   /** Why no dial at all can be taken now; undefined when they can. */
   readonly closed: () => string | undefined;
 }
@@ -250,8 +250,9 @@ export class Dials {
   #admit(order: DialOrder): QuotaAdmission {
     const closed = this.#bounds.closed();
     if (closed !== undefined) return { kind: 'refused', detail: closed };
-    if (this.#open.size < MAX_OPEN) return this.#bounds.quotas.enter(order, now());
-    const detail = `root proxy ${this.#self} carries ${MAX_OPEN} connections, try again later or another root proxy`;
+    const { maxOpen, quotas } = this.#bounds;
+    if (this.#open.size + this.#waiting.size < maxOpen) return quotas.enter(order, now());
+    const detail = `root proxy ${this.#self} carries ${maxOpen} connections, try again later or another root proxy`;
     return { kind: 'refused', detail };
   }
 

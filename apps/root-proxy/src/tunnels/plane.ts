@@ -40,6 +40,7 @@ import { Tunnel } from './tunnel.ts';
 import type { AgentMessage, ControlStream, TunnelEnd } from './tunnel.ts';
 
 export interface PlaneOptions {
+  readonly maxTunnels: number;
   /** Streams of one agent that nobody waits for. */
   readonly unasked: RateLimits;
   readonly proxy: ProxyId;
@@ -98,8 +99,6 @@ const REASON_OF_CLOSE: Readonly<Record<RootCloseReason, carry.Reason>> = {
 const HELLO_TIMEOUT_MS = 5_000;
 /** From the end of Attach to the end of its connection. */
 const LAST_MESSAGES_MS = 1_000;
-/** About 95 KB each at the server (measured, with TLS). */
-const MAX_TUNNELS = 20_000;
 const RETRY_AFTER_MS = { draining: 1_000, overloaded: 5_000, refused: 5_000 } as const;
 
 /** Runs RootDiscovery: takes tunnels in, tells agents what was decided, and lets dials know who serves. */
@@ -327,13 +326,13 @@ export class TunnelPlane {
 
   /** Why a well-formed hello is not welcome now. */
   #unwelcome(hello: AcceptedHello): [carry.Reason, string, number] | undefined {
-    const { proxy } = this.#options;
+    const { proxy, maxTunnels } = this.#options;
     if (this.#core.status().draining)
       return [Reason.REASON_SHUTDOWN, `root proxy ${proxy} is about to stop`, RETRY_AFTER_MS.draining];
     if (this.#tunnels.has(hello.tunnel))
       return [Reason.REASON_PROTOCOL_ERROR, 'this tunnel_id is in use', RETRY_AFTER_MS.refused];
-    if (this.#tunnels.size >= MAX_TUNNELS)
-      return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${MAX_TUNNELS} tunnels`, RETRY_AFTER_MS.overloaded];
+    if (this.#tunnels.size >= maxTunnels)
+      return [Reason.REASON_OVERLOADED, `root proxy ${proxy} serves ${maxTunnels} tunnels`, RETRY_AFTER_MS.overloaded];
     const { heldMs } = this.#core.serving(hello.leaf, hello.agent, now());
     if (heldMs > 0)
       return [Reason.REASON_TIMEOUT, `this agent held a claim of ${proxy} and did not serve it`, Math.ceil(heldMs)];
