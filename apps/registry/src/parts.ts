@@ -163,6 +163,7 @@ function openGrants(
     policy: access.inForce,
     ready: (waitMs) => access.inForce.becomesKnown(waitMs),
     offlineMs: settings.grants.offlineMs,
+    behindMs: () => mirror.behindMs,
     requireSigned: settings.grants.requireSigned,
     onProblem: (detail) => telemetry.log.error(EVENT.statementFailed, { detail }),
   });

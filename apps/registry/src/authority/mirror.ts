@@ -36,6 +36,8 @@ export class Mirror {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Monotonic; undefined while the store is followed. */
+  #lostAt: number | undefined;
 
   constructor(ports: MirrorPorts) {
     this.#ports = ports;
@@ -49,6 +51,11 @@ export class Mirror {
   /** Before `start`. One journal at most. */
   keepJournal(journal: MirrorJournal): void {
     this.#journal = journal;
+  }
+
+  /** For how long the store has not been followed, milliseconds: this copy may be that old. 0 while it is. */
+  get behindMs(): number {
+    return this.#lostAt === undefined ? 0 : performance.now() - this.#lostAt;
   }
 
   /** The revision that this copy is of; 0n before the first list. */
@@ -114,6 +121,7 @@ export class Mirror {
       this.#values = new Map(kvs.map(({ key, value }) => [key, value]));
       this.#sorted.clear();
       this.#revision = revision;
+      this.#lostAt = undefined;
       this.#watch += 1;
       this.#ports.openWatch(this.#watch, revision + 1n);
       this.#journal?.listed(this.#values);
@@ -132,6 +140,7 @@ export class Mirror {
 
   #again(detail: string): void {
     if (this.#closed) return;
+    this.#lostAt ??= performance.now();
     this.#ports.onLost(detail);
     const pause = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures += 1;

@@ -52,7 +52,10 @@ describe('the registry asked for leave', () => {
   });
 
   function grants(
-    changes: Partial<Pick<GrantOptions, 'now' | 'offlineMs' | 'requireSigned'>> & { readonly ready?: boolean } = {},
+    changes: Partial<Pick<GrantOptions, 'now' | 'offlineMs' | 'requireSigned'>> & {
+      readonly ready?: boolean;
+      readonly behindMs?: number;
+    } = {},
   ): Grants {
     return new Grants({
       signer,
@@ -70,6 +73,7 @@ describe('the registry asked for leave', () => {
           decide(rules.policy, { ...question, groups: rules.groups.get(question.user ?? '') ?? [] }),
       },
       ready: async () => changes.ready ?? true,
+      behindMs: () => changes.behindMs ?? 0,
       offlineMs: changes.offlineMs ?? 900_000,
       requireSigned: changes.requireSigned ?? false,
       onProblem: (detail) => problems.push(detail),
@@ -213,6 +217,20 @@ describe('the registry asked for leave', () => {
     await assert.rejects(again(), /root proxy p1 asks for more than it may/);
     assert.ok(asked >= 10_000);
     await assert.rejects(bounded.standing({ leaf: '../x' }, 'p2'), /no valid name/);
+  });
+
+  it('goes on without the store for as long as standing grants would, and no longer', async () => {
+    const proof = await user('alice');
+    const behind = (behindMs: number, offlineMs = 900_000): Grants => grants({ behindMs, offlineMs });
+    assert.notEqual((await behind(899_000).authorise(request(proof), 'p1')).grant, '');
+    await assert.rejects(behind(900_001).authorise(request(proof), 'p1'), /FAILED_PRECONDITION.*lost the store/);
+    assert.notEqual((await behind(29_000, 0).authorise(request(proof), 'p1')).grant, '', 'a leader changes in less');
+    await assert.rejects(behind(30_001, 0).authorise(request(proof), 'p1'), /FAILED_PRECONDITION/);
+    const { grant, validMs } = await behind(600_000).standing({ leaf: 'berlin' }, 'p1');
+    assert.equal(validMs, 300_000, 'together no longer than that');
+    const verdict = await verifier.standingGrant(grant);
+    assert.ok(verdict.kind === 'verified');
+    assert.equal((verdict.expiresAtMs ?? 0) - verdict.issuedAtMs, 300_000);
   });
 
   it('bounds what one root proxy asks for, without harm to others', async () => {

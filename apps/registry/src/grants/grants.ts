@@ -14,8 +14,10 @@ export interface GrantOptions {
   readonly policy: Pick<PolicyInForce, 'rules' | 'decide'>;
   /** Resolves, within `waitMs`, with whether the records of the store are known: nothing is denied for want of them. */
   readonly ready: (waitMs: number) => Promise<boolean>;
-  /** Life of standing grants; 0: none are given. */
+  /** Life of standing grants, 0: none are given; and how long this registry decides by what it knew when it lost the store. */
   readonly offlineMs: number;
+  /** How old what this registry knows may be, milliseconds: 0 while it follows the store. */
+  readonly behindMs: () => number;
   /** Whether a user's dial is granted only when the user's client signed for it. */
   readonly requireSigned: boolean;
   /** A standing grant cannot be made. */
@@ -34,6 +36,8 @@ const USER_LIMITS = { perSecond: 500, burst: 2_000 } as const;
 const MAX_USERS = 10_000;
 /** Per root proxy. One holds one for each leaf cluster that has a tunnel there, and asks for all when the policy changes. */
 const STANDING_LIMITS = { perSecond: 200, burst: 10_000 } as const;
+/** A change of etcd's leader, or its restart, must not refuse a dial, whatever `offlineMs` is. */
+const MIN_BEHIND_MS = 30_000;
 /** Reading the store takes milliseconds when it answers; a root proxy waits for two seconds. */
 const READY_WAIT_MS = 1_000;
 const MAX_CONNECTION_CHARACTERS = 128;
@@ -56,7 +60,7 @@ export class Grants {
   }
 
   /**
-   * Rejects with a StatusError: FAILED_PRECONDITION while the policy is not known, RESOURCE_EXHAUSTED, INVALID_ARGUMENT. Never with
+   * Rejects with a StatusError: FAILED_PRECONDITION while the policy is not known, or not any more, RESOURCE_EXHAUSTED, INVALID_ARGUMENT. Never with
    * a code that a root proxy would take for silence: it would go on by what was signed before.
    *
    * @param proxy The calling root proxy, by its certificate: the grant is good on its tunnels only.
@@ -86,14 +90,16 @@ export class Grants {
   /** Rejects as `authorise`. */
   async standing({ leaf }: wire.GetStandingGrantRequest, proxy: string): Promise<wire.GetStandingGrantResponse> {
     this.#take(this.#standing, proxy, `root proxy ${proxy}`);
-    const { offlineMs, signer, policy, onProblem } = this.#options;
+    const { offlineMs, behindMs, signer, policy, onProblem } = this.#options;
     if (!isName(leaf)) throw new StatusError(Status.INVALID_ARGUMENT, 'the leaf cluster has no valid name');
     await this.#assertReady();
-    if (offlineMs === 0) return { grant: '', validMs: 0 };
+    // Whoever goes on by it goes on by what was known then.
+    const validMs = Math.floor(offlineMs - behindMs());
+    if (validMs <= 0) return { grant: '', validMs: 0 };
     const { version } = policy.rules;
     try {
       const content = { leaf, proxy, policyVersion: version, policy: this.#sliceOf(leaf) };
-      return { grant: signer.standingGrant(content, offlineMs), validMs: offlineMs };
+      return { grant: signer.standingGrant(content, validMs), validMs };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       onProblem(`leaf cluster ${leaf} has no standing grant, and no dials while no registry answers: ${detail}`);
@@ -125,7 +131,12 @@ export class Grants {
   }
 
   async #assertReady(): Promise<void> {
-    if (await this.#options.ready(READY_WAIT_MS)) return;
+    const { ready, behindMs, offlineMs } = this.#options;
+    if (behindMs() > Math.max(offlineMs, MIN_BEHIND_MS)) {
+      const detail = 'this registry has lost the store for too long to know what is allowed; try again when it is back';
+      throw new StatusError(Status.FAILED_PRECONDITION, detail);
+    }
+    if (await ready(READY_WAIT_MS)) return;
     throw new StatusError(Status.FAILED_PRECONDITION, 'this registry does not know the policy yet; try again');
   }
 }
