@@ -66,7 +66,6 @@ async function rig(t: TestContext, ttl: { client: number; server: number }): Pro
 }
 
 const DAY_MS = 86_400_000;
-const SHORT_MS = 1_500;
 /** Renewed as by a keeper that does it in time, and long enough for a machine that does other things as well. */
 const [RENEWED_MS, RENEWAL_MS] = [3_000, 250];
 
