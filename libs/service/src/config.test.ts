@@ -221,6 +221,15 @@ describe('configuration', () => {
       problems(loadConfig(choice, { argv: ['--store-kind', 'etcd'], env: {} })).join(),
       /store\.endpoints\|is missing/,
     );
+    const wrong = problems(loadConfig(choice, { argv: ['--store-kind', 'consul'], env: {} })).join();
+    assert.equal(wrong, 'store.kind|must be one of etcd, embedded, not "consul"|--store-kind');
+    const kindByDefault = z.discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('etcd').default('etcd'), endpoints: z.array(z.string()).describe('where') }),
+      z.strictObject({ kind: z.literal('embedded'), dataDir: z.string().describe('folder') }),
+    ]);
+    const lenient = { ...choice, schema: z.strictObject({ store: kindByDefault }) };
+    const none = problems(loadConfig(lenient, { argv: [], env: {} })).join();
+    assert.equal(none, 'store|is missing; set store.kind, store.endpoints|');
   });
 });
 

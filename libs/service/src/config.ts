@@ -112,6 +112,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Of a whole section that is missing, what it begins with is enough of a hint. */
+const KEYS_SHOWN = 2;
+
 function fromIssue(issue: z.core.$ZodIssue, layer: Layer, keys: readonly ConfigKey[]): ConfigProblem[] {
   const path = issue.path.map(String);
   const key = keys.find((candidate) => candidate.path.every((part, index) => part === path[index]));
@@ -121,12 +124,15 @@ function fromIssue(issue: z.core.$ZodIssue, layer: Layer, keys: readonly ConfigK
     return issue.keys.map((unknown) => ({ key: `${name}.${unknown}`, source, detail: 'is not known; remove it' }));
   }
   const value = key === undefined ? undefined : valueAt(layer.get(key.name)?.value, issue.path.slice(key.path.length));
-  if (value === undefined && issue.code !== 'custom') return [{ key: name, source, detail: missing(key, name) }];
+  if (value === undefined && issue.code !== 'custom') return [{ key: name, source, detail: missing(key, name, keys) }];
   return [{ key: name, source, detail: describeIssue(issue, value) }];
 }
 
-function missing(key: ConfigKey | undefined, name: string): string {
-  if (key === undefined || key.name !== name) return 'is missing';
+function missing(key: ConfigKey | undefined, name: string, keys: readonly ConfigKey[]): string {
+  if (key === undefined || key.name !== name) {
+    const below = keys.filter((candidate) => candidate.name.startsWith(`${name}.`)).slice(0, KEYS_SHOWN);
+    return below.length === 0 ? 'is missing' : `is missing; set ${below.map((candidate) => candidate.name).join(', ')}`;
+  }
   return `is missing; set ${key.name} in the file, ${key.variable} or --${key.flag}`;
 }
 
@@ -140,6 +146,12 @@ function describeIssue(issue: z.core.$ZodIssue, value: unknown): string {
       return `must be at least ${issue.minimum}${unitOf(issue.origin)}, not ${quoted(value)}`;
     case 'too_big':
       return `must be at most ${issue.maximum}${unitOf(issue.origin)}, not ${quoted(value)}`;
+    case 'invalid_union': {
+      // zod lists the values in its message only; a default counts as 'undefined' there.
+      const known = [...issue.message.matchAll(/'([^']+)'/g)].map(([, option = '']) => option);
+      const options = known.filter((option) => option !== 'undefined').join(', ');
+      return options === '' ? issue.message : `must be one of ${options}, not ${quoted(value)}`;
+    }
     default:
       return issue.message;
   }
