@@ -226,7 +226,17 @@ describe('xylem', LIMIT, () => {
     servers.push(sshd, closing);
     const [talks, closes] = [await listen(sshd), await listen(closing)];
     const token = `xylem-join.${'A'.repeat(43)}.${'B'.repeat(43)}`;
-    const join = ['agent', 'join', '--token-file', '-', '--agent', 'a1', '--identity-dir', `${directory}/a1`, '--root'];
+    const joining = [
+      'agent',
+      'join',
+      '--token-file',
+      '-',
+      '--agent',
+      'a1',
+      '--identity-dir',
+      `${directory}/a1`,
+      '--root',
+    ];
     const cases = [
       [
         ['--root', `127.0.0.1:${talks}`, '--identity-dir', user, 'status'],
@@ -238,13 +248,13 @@ describe('xylem', LIMIT, () => {
         '',
         /the server closed the connection \(tls\)/,
       ],
-      [[...join, `127.0.0.1:${talks}`], token, /it speaks no TLS; agents and users come to port 7200/],
+      [[...joining, `127.0.0.1:${talks}`], token, /it speaks no TLS; agents and users come to port 7200/],
       [
-        [...join, `127.0.0.1:${closes}`],
+        [...joining, `127.0.0.1:${closes}`],
         token,
         /the connection was closed.*; a root proxy does that while it reaches no registry/,
       ],
-      [[...join, proxy.address], token, /nobody enrols there: the port is another one's/],
+      [[...joining, proxy.address], token, /nobody enrols there: the port is another one's/],
       [['login', '--user', 'ann', '--root', proxy.address], '', /nobody enrols there: the port is another one's/],
     ] as const;
     for (const [args, input, words] of cases) {
