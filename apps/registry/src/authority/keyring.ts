@@ -45,6 +45,7 @@ export class Keyring {
   static async open(options: KeyringOptions): Promise<Keyring> {
     const { directory, domain, trust, askHolder } = options;
     const roots = await openRootFolder(join(directory, ROOTS_FOLDER), { domain });
+    forgetRetired(roots, trust);
     const path = join(directory, INTERMEDIATE_FILE);
     const kept = hasIntermediate(path) ? readUsable(path, trust) : undefined;
     const intermediate = kept ?? (await newIntermediate(path, trust, roots, askHolder));
@@ -110,6 +111,17 @@ export interface KeyringOptions {
   readonly trust: TrustRecord;
   /** undefined: this replica did not join, it holds the root. */
   readonly askHolder: AskHolder | undefined;
+}
+
+/**
+ * A rotation that ended while this replica was down, or a step that was never made, left a key behind: of no use but to a thief. Only who
+ * holds the root in force may judge so.
+ */
+function forgetRetired(roots: RootFolder, trust: TrustRecord): void {
+  if (trust.phase !== 'steady' || !roots.holds(activeRoot(trust).fingerprint)) return;
+  for (const { fingerprint } of roots.list()) {
+    if (fingerprint !== activeRoot(trust).fingerprint) roots.remove(fingerprint);
+  }
 }
 
 /** One that has ended, or is under a root that is not trusted any more, is replaced; a file that is broken or open to others is not. */
