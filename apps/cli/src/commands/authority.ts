@@ -16,17 +16,20 @@ export async function showAuthority({ channel, deadlineMs }: Registry, json: boo
   return json ? authorityJson(answer) : authorityText(answer, now);
 }
 
-function authorityJson({ domain, phase, generation, roots, behind }: admin.GetAuthorityResponse): string {
+function authorityJson(answer: admin.GetAuthorityResponse): string {
+  const { domain, phase, generation, roots, behind, usersUntilMs } = answer;
   const shown = roots.map(({ fingerprint, notAfterMs, state }) => ({
     fingerprint,
     state,
     notAfter: new Date(Number(notAfterMs)).toISOString(),
   }));
-  return `${JSON.stringify({ domain, phase, generation: Number(generation), roots: shown, behind }, null, 2)}\n`;
+  const usersUntil = usersUntilMs === 0n ? {} : { usersUntil: new Date(Number(usersUntilMs)).toISOString() };
+  const all = { domain, phase, generation: Number(generation), roots: shown, behind, ...usersUntil };
+  return `${JSON.stringify(all, null, 2)}\n`;
 }
 
 function authorityText(answer: admin.GetAuthorityResponse, now: number): string {
-  const { domain, phase, generation, roots, behind } = answer;
+  const { domain, phase, generation, roots } = answer;
   const rows = roots.map(({ fingerprint, notAfterMs, state }) =>
     [fingerprint.slice(0, 16), state, duration(Math.max(0, Number(notAfterMs) - now))].map(printable),
   );
@@ -35,7 +38,7 @@ function authorityText(answer: admin.GetAuthorityResponse, now: number): string 
     '',
     ...table([['ROOT', 'STATE', 'ENDS IN'], ...rows]),
     '',
-    ...behindLines(behind),
+    ...behindLines(answer, now),
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -44,18 +47,20 @@ function phaseText(phase: string): string {
   return `${printable(phase)} (${PHASES[phase]?.[0] ?? 'unknown to this version'})`;
 }
 
-function behindLines(behind: readonly string[]): string[] {
+/** Services follow by themselves; users by logging in again, or when what they have has ended. */
+function behindLines(
+  { behind, usersUntilMs }: Pick<admin.GetAuthorityResponse, 'behind' | 'usersUntilMs'>,
+  now: number,
+): string[] {
   if (behind.length === 0) return ['nobody is behind: every certificate follows the present phase'];
-  const users = behind.filter((identity) => identity.startsWith('user/'));
-  const others = behind.filter((identity) => !identity.startsWith('user/'));
-  const lines = [
-    [others, 'behind, until they renew'],
-    // A user may be logged in on machines of which the registry knows nothing.
-    [users, 'behind, until each login of before has ended (--force: they log in again)'],
-  ] as const;
-  return lines
-    .filter(([names]) => names.length > 0)
-    .map(([names, what]) => `${what}: ${names.map(printable).join(' ')}`);
+  const users = behind.filter((name) => name.startsWith('user/'));
+  const others = behind.filter((name) => !name.startsWith('user/'));
+  const named = (names: readonly string[]): string => names.map(printable).join(' ');
+  const ends = duration(Math.max(0, Number(usersUntilMs) - now));
+  return [
+    ...(others.length === 0 ? [] : [`behind, until they renew: ${named(others)}`]),
+    ...(users.length === 0 ? [] : [`users behind, until their certificates have ended in ${ends}: ${named(users)}`]),
+  ];
 }
 
 /** One step of a rotation. The text says where it stands now, and what the next step would do. */
@@ -65,11 +70,12 @@ export async function rotateAuthority(
   force: boolean,
 ): Promise<string> {
   const code = step === 'forward' ? admin.RotationStep.ROTATION_STEP_FORWARD : admin.RotationStep.ROTATION_STEP_BACK;
-  const { phase, behind } = await channel.unary(AdminService.rotateAuthority, { step: code, force }, deadlineMs);
+  const answer = await channel.unary(AdminService.rotateAuthority, { step: code, force }, deadlineMs);
+  const { phase } = answer;
   const next = PHASES[phase]?.[1];
   const nextLine =
     step === 'forward' && phase === 'steady'
       ? 'the rotation is over'
       : `the next step ${next ?? 'is unknown to this version'}`;
-  return `${[`now ${phaseText(phase)}`, ...behindLines(behind), nextLine].join('\n')}\n`;
+  return `${[`now ${phaseText(phase)}`, ...behindLines(answer, Date.now()), nextLine].join('\n')}\n`;
 }
