@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { connect, createServer as createTcpServer } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { ClientDuplexStream, ServerDuplexStream } from '@grpc/grpc-js';
-import { FrameMeter } from './frame-meter.ts';
 import { handleDuplex } from './index.ts';
-import { SocketBridge } from './socket-bridge.ts';
 import { occurs, within } from './testing/deadline.ts';
 import { Echo } from './testing/echo.ts';
 import { connectTo, makeWorld, startServer } from './testing/pair.ts';
@@ -106,38 +104,4 @@ for (const how of ['reset', 'closed'] as const) {
       await within(Promise.all(atServer), 'the end of every stream at the server');
     }
   });
-}
-
-test('many small and large writes at once arrive as they were written, also on connections that share buffers', async (t) => {
-  const received: Promise<Buffer>[] = [];
-  const { address } = await front(t, (socket) => received.push(bytesOf(socket)));
-  const port = Number(address.slice(address.lastIndexOf(':') + 1));
-  const sent = await Promise.all(
-    [1, 2, 3].map(async (seed) => {
-      const bridge = new SocketBridge(connect(port, '127.0.0.1'), new FrameMeter({ preface: false }));
-      const parts: Buffer[] = [];
-      for (let round = 0; round < 40; round += 1) {
-        bridge.cork();
-        for (const length of [9, 16_384, 1, 0, 65_536, (round % 5) * 70_000 + seed]) {
-          const part = Buffer.alloc(length, seed * 40 + round);
-          parts.push(part);
-          bridge.write(part);
-        }
-        bridge.uncork();
-        if (bridge.writableNeedDrain && round % 3 === seed % 3) await occurs(bridge, 'drain');
-      }
-      bridge.end();
-      return Buffer.concat(parts);
-    }),
-  );
-  const all = await within(Promise.all(received), 'the end of every connection');
-  for (const bytes of sent) assert.ok(all.some((other) => other.equals(bytes)));
-});
-
-async function bytesOf(socket: Socket): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  socket.on('data', (part: Buffer) => parts.push(part));
-  await occurs(socket, 'end');
-  socket.end();
-  return Buffer.concat(parts);
 }

@@ -1,7 +1,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { FrameMeter } from './frame-meter.ts';
-import { BufferPool } from './buffer-pool.ts';
 import { carried } from './young-garbage.ts';
 
 /**
@@ -19,9 +18,6 @@ import { carried } from './young-garbage.ts';
 
 /** Above what the windows of hundreds of streams allow; only a peer that ignores flow control gets here. */
 const READ_AHEAD_LIMIT_BYTES = 64 * 1024 * 1024;
-
-/** As much as HTTP/2 hands over at once when four messages of 64 KiB wait; those of all connections are kept for the next write. */
-const joinedWrites = new BufferPool({ bytes: 288 * 1024, spare: 16 });
 
 /** A net.Socket because grpc-js asks for one; without a handle, so that HTTP/2 treats it as the stream it is. */
 export class SocketBridge extends Socket {
@@ -61,29 +57,7 @@ export class SocketBridge extends Socket {
     this.#socket.write(chunk, done);
   }
 
-  /**
-   * HTTP/2 writes each frame's header and payload by itself. As one buffer they cost one write, and no copy more, because TLS
-   * would join them. Only a real socket has done with a buffer when it says so; any other Duplex may pass it on.
-   */
   override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    if (!(this.#socket instanceof Socket)) return this.#writeEach(chunks, done);
-    const joined = joinedWrites.take();
-    let bytes = 0;
-    for (const { chunk } of chunks) {
-      if (bytes + chunk.length > joined.length) {
-        joinedWrites.giveBack(joined);
-        return this.#writeEach(chunks, done);
-      }
-      bytes += chunk.copy(joined, bytes);
-    }
-    carried(bytes);
-    this.#socket.write(joined.subarray(0, bytes), (error) => {
-      joinedWrites.giveBack(joined);
-      done(error);
-    });
-  }
-
-  #writeEach(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error | null) => void): void {
     const last = chunks.length - 1;
     this.#socket.cork();
     chunks.forEach(({ chunk }, index) => {
