@@ -211,9 +211,10 @@ for (const kind of STORES) {
     });
 
     it('stays in force while a long one is read, and the newest of several is the one that counts', async (t) => {
-      const { policies, inForce, until } = await openBench(t, kind);
+      const bench = await openBench(t, kind);
+      const { policies, inForce } = bench;
       await policies.set(POLICY, 0, ADMIN);
-      await until(({ version }) => version === 1);
+      await bench.until(({ version }) => version === 1);
       const filler = Array.from(
         { length: 500 },
         (_, index) => `  - {name: r${index}, allow: [carol], leaves: [x], nodes: [y]}\n`,
@@ -226,7 +227,7 @@ for (const kind of STORES) {
       assert.ok(inForce.decide({ user: 'bob', leaf: 'berlin', node: 'db-1', port: 1 }).allowed);
       await policies.set(`${long}# again`, 2, ADMIN);
       await policies.set(POLICY, 3, ADMIN);
-      await until(({ version }) => version === 4);
+      await bench.until(({ version }) => version === 4);
       assert.equal(inForce.rules.policy.rules.length, 1);
       assert.deepEqual(
         seen,
@@ -234,7 +235,7 @@ for (const kind of STORES) {
         'never an older one after a newer one',
       );
       await policies.set(long, 4, ADMIN);
-      await until(({ version, policy }) => version === 5 && policy.rules.length === 501);
+      await bench.until(({ version, policy }) => version === 5 && policy.rules.length === 501);
     });
 
     it('decides with the groups of the registry, and denies all when it cannot be read', async (t) => {

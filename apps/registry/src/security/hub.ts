@@ -83,19 +83,15 @@ function sameContent(a: wire.Security, b: wire.Security): boolean {
   return a.policy === b.policy && contentOf(a) === contentOf(b);
 }
 
-function contentOf({
-  revision,
-  policy: _,
-  policyVersion,
-  trustGeneration,
-  revocations,
-  ...rest
-}: wire.Security): string {
+function contentOf(security: wire.Security): string {
+  const { revision, policyVersion, groups, revocations, trust, trustGeneration, intermediates } = security;
   return JSON.stringify([
-    rest,
     String(revision >> EPOCH_SHIFT),
     String(policyVersion),
-    String(trustGeneration),
+    groups,
     revocations.map(({ identity, beforeMs, reason }) => [identity, String(beforeMs), reason]),
+    trust,
+    String(trustGeneration),
+    intermediates,
   ]);
 }

@@ -30,9 +30,9 @@ async function notice(t: TestContext) {
   const mirror = new Mirror({
     list: async () => Promise.resolve({ kvs: [], revision }),
     openWatch: () => undefined,
-    onLost: assert.fail,
+    onLost: assert.ifError,
   });
-  const made = new RevokedProxiesNotice({ mirror, epoch: () => 1n, signer, onProblem: assert.fail });
+  const made = new RevokedProxiesNotice({ mirror, epoch: () => 1n, signer, onProblem: assert.ifError });
   const listed = new Promise<void>((resolve) => void mirror.onChange(resolve));
   mirror.start();
   await listed;
