@@ -56,7 +56,7 @@ async function renewalMs(directory: string, registry: EnrolmentStandIn): Promise
 
 test(
   'a process killed at any moment of a renewal is never taken for a thief',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async (context) => {
     const directory = join(mkdtempSync(join(tmpdir(), 'xylem-crash-')), 'a1');
     const registry = await EnrolmentStandIn.start();
