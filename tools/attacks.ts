@@ -37,11 +37,11 @@ const NO_CASE: RowResult = { passed: new Map(), failures: [], probeMs: undefined
 
 /** The rows of the table in docs/ATTACKS.md. */
 export function readRows(text: string): readonly Row[] {
-  return [...text.matchAll(ROW)].map(([, id = '', attack = '', expected = '', shownBy = '']) => ({
+  return [...text.matchAll(ROW)].map(([, id = '', attack = '', expected = '', files = '']) => ({
     id,
     attack,
     expected,
-    shownBy,
+    shownBy: files,
   }));
 }
 

@@ -267,7 +267,7 @@ test('A2: an agent that names another leaf cluster than its certificate gets no 
   const since = performance.now();
   const claims = (): number =>
     [EVENT.claimReleased, EVENT.claimRecorded].flatMap((event) => recorder.events(event)).length;
-  const before = claims();
+  const earlier = claims();
   const shown = await authority.sign({ uris: [`spiffe://${DOMAIN}/leaf/mallory/agent/a9`] });
   const metadata = {
     'x-leaf-id': 'berlin',
@@ -284,7 +284,7 @@ test('A2: an agent that names another leaf cluster than its certificate gets no 
       .events(EVENT.audit, 'p1', since)
       .some(({ fields }) => /"rule":"cross_tenant"/.test(JSON.stringify(fields))) || undefined;
   await recorder.until('the refusal is audited', audited, DEADLINE_MS);
-  assert.equal(claims(), before, 'no slot and no token has changed');
+  assert.equal(claims(), earlier, 'no slot and no token has changed');
   const connection = await EchoConnection.open(p1.addresses.frontDoor, VICTIM);
   await connection.exchange();
   await connection.end();

@@ -210,10 +210,10 @@ test('A28: names, paths and server names at random add a bounded number of serie
     await Promise.all([closes(hello), closes(method)]);
   };
   for (let round = 0; round < 10; round += 1) await strange(round);
-  const before = await series();
+  const earlier = await series();
   for (let round = 0; round < 100; round += 1) await strange(round);
   const text = await (await fetch(`http://${p1.addresses.ops}/metrics`)).text();
-  assert.ok((await series()) <= before + 20, `${before} series became ${await series()}`);
+  assert.ok((await series()) <= earlier + 20, `${earlier} series became ${await series()}`);
   assert.doesNotMatch(text, /n\d+-[a-z0-9]{5}/);
 });
 

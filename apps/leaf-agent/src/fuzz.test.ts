@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { createServer, handleDuplex } from '@xylem/grpc';
 import type { GrpcServer } from '@xylem/grpc';
 import { memoryTlsSource } from '@xylem/identity';
@@ -26,7 +25,7 @@ const attachMethod = { ...TunnelService.attach, ...codec };
 /** A root proxy that is dialled again at once, whatever it did. */
 const QUICK = { discovery: { backoffMinMs: 1, backoffMaxMs: 20, redialSpreadMs: 1 } };
 
-type RawCall = ServerDuplexStream<Buffer, Buffer>;
+type RawCall = Parameters<Parameters<typeof handleDuplex<Buffer, Buffer>>[1]>[0];
 
 const honest = {
   welcome: tunnel.AttachResponse.encode({
@@ -107,7 +106,7 @@ describe('an agent at a root proxy that sends rubbish', { timeout: 90_000 }, () 
   }
 
   test('A7: survives every malformed message as the first and as the second of a tunnel', async () => {
-    const before = process.memoryUsage().heapUsed;
+    const heapBytes = process.memoryUsage().heapUsed;
     for (const { bytes } of HOSTILE_MESSAGES) for (const welcome of [false, true]) await attachWith(bytes, welcome);
     const again = await attached.take('another attach: the agent is alive');
     again.end();
@@ -115,7 +114,7 @@ describe('an agent at a root proxy that sends rubbish', { timeout: 90_000 }, () 
       agent.log.lines.filter(({ event, level }) => event === 'internal.error' || level === 'fatal'),
       [],
     );
-    assert.ok(process.memoryUsage().heapUsed - before < 64 * 2 ** 20, 'the heap stays in bounds');
+    assert.ok(process.memoryUsage().heapUsed - heapBytes < 64 * 2 ** 20, 'the heap stays in bounds');
   });
 
   test('A7: survives messages that are nearly right, and bytes at random, on the control stream of one tunnel after the other', async () => {
