@@ -270,14 +270,14 @@ test(
     const first = await open('r1', dataDir);
     await first.ready();
     const proxy = await world.proxy(t, first, 'p1', 'one');
-    await proxy.welcome();
+    const before = await proxy.welcome();
     const early = await proxy.acquire('berlin', 'a1', 'n1');
     await first.stop();
     await cp(dataDir, join(backup, 'store'), { recursive: true });
 
     const second = await open('r1', dataDir);
     await second.ready();
-    const later = await world.proxy(t, second, 'p1', 'one');
+    const later = await world.proxy(t, second, 'p1', 'one', { incarnation: before.incarnation });
     const { incarnation } = await later.welcome();
     await later.release('berlin', early.token);
     for (let round = 0; round < 10; round += 1) await churn(later, round);

@@ -31,6 +31,10 @@ export function requestFromWire(message: registry.SessionRequest): SessionReques
       return { type: 'drain' };
     case 'leave':
       return { type: 'leave' };
+    case 'evidence': {
+      const { stamp } = kind.value;
+      return stamp && { type: 'evidence', stamp: { epoch: stamp.epoch, revision: stamp.revision } };
+    }
     case undefined:
       return undefined;
   }

@@ -1,7 +1,7 @@
 import type { AuditLog } from '@xylem/audit';
 import { createServer } from '@xylem/grpc';
 import type { GrpcServer, ServerFault, TlsSource } from '@xylem/grpc';
-import { StatementSigner, UserProofs } from '@xylem/identity';
+import { StatementSigner, StatementVerifier, UserProofs } from '@xylem/identity';
 import { DEFAULT_REGISTRY_CONFIG } from '@xylem/membership';
 import type { RegistryConfig } from '@xylem/membership';
 import { EVENT } from '@xylem/telemetry';
@@ -77,6 +77,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
   const tls = external ?? plane?.tls;
   if (tls === undefined) throw new Error('bug in registry: neither certificates from elsewhere nor an authority');
   const signer = new StatementSigner({ domain, current: () => tls.current() });
+  const verifier = new StatementVerifier({ domain, trust: () => tls.current().ca });
   const replica = openReplica(opened, tls, signer);
   const access = openAccess({ settings, records, audit, telemetry, passwordCost: opened.passwordCost });
   closers.unshift(() => access.close());
@@ -96,7 +97,7 @@ export async function assemble(opened: Opened): Promise<Parts> {
   const server = createServer({
     tls,
     services: [
-      sessionHandler({ replica, guard, hub, notice, enrolPort: () => plane?.enrolPort ?? 0 }),
+      sessionHandler({ replica, guard, hub, notice, verifier, enrolPort: () => plane?.enrolPort ?? 0 }),
       ...grantMethods(openGrants(opened, { tls, signer, revoked, access, mirror: records.mirror }), guard),
       ...adminMethods({ domain, guard, access, store: plane?.store ?? records, audit, plane, longestTtlMs }),
     ],

@@ -215,6 +215,7 @@ function makePlane(
       journal.claimOrdered(order);
       link().order(order);
     },
+    evidenceShown: (evidence) => void link().evidenceShown(evidence),
     deregister: () => link().drain(),
     leavesChanged: () => security.standing.keep(plane.leaves()),
     observer: journal,

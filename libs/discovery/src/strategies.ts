@@ -8,7 +8,7 @@
  *   stamped    ours
  */
 import { assert } from './shared/assert.ts';
-import type { GossipMessage, ProxyRecord, Stamp } from './shared/gossip.ts';
+import type { Evidence, GossipMessage, ProxyRecord, Stamp } from './shared/gossip.ts';
 import { checkMessage, type MergeOutcome } from './shared/gossip-view.ts';
 import type { Incarnation, ProxyId, TunnelId } from './shared/ids.ts';
 import { Queue } from './shared/queue.ts';
@@ -52,6 +52,7 @@ function recordsOf(message: GossipMessage): readonly ProxyRecord[] {
 export class LatestKnowledge implements Knowledge {
   readonly #listed = new Map<ProxyId, ProxyRecord>();
   readonly stamp: Stamp | undefined = undefined;
+  readonly evidence: Evidence | undefined = undefined;
 
   receive(message: GossipMessage): MergeOutcome | 'invalid' {
     if (checkMessage(message) !== undefined) return 'invalid';
@@ -86,6 +87,7 @@ export class MentionedKnowledge implements Knowledge {
   readonly #expiryMs: number;
   readonly #mentioned = new Map<ProxyId, { record: Pick<ProxyRecord, 'incarnation' | 'generation'>; at: Instant }>();
   readonly stamp: Stamp | undefined = undefined;
+  readonly evidence: Evidence | undefined = undefined;
 
   constructor(expiryMs: number) {
     this.#expiryMs = expiryMs;

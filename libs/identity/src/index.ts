@@ -62,6 +62,8 @@ export { openRootFolder } from './root-folder.ts';
 export type { RootCertificate, RootFolder, RootFolderOptions } from './root-folder.ts';
 export { Secret } from './secret.ts';
 export { readSecret } from './secret-file.ts';
+export { isSignedEvidence } from './statements/evidence.ts';
+export type { ShownEvidence } from './statements/evidence.ts';
 export { membershipDigest } from './statements/digest.ts';
 export { StatementError, StatementSigner } from './statements/signer.ts';
 export type { SignerOptions } from './statements/signer.ts';

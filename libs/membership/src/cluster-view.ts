@@ -33,6 +33,8 @@ export interface ViewChanges {
   readonly sessions: Set<ProxyId>;
   readonly claims: Map<string, ClaimSlot>;
   epoch: boolean;
+  /** Keys by which replicas ask whether anybody remembers the store; passing, so the view does not keep them. */
+  readonly questions: KeyValue[];
   /** Keys under our prefix whose value cannot be read; such a record counts as absent. */
   readonly malformed: string[];
 }
@@ -172,6 +174,7 @@ export class ClusterView {
     if (key.kind === 'foreign' || this.#isKnown(kv)) return;
     this.#malformed.delete(kv.key);
     if (key.kind === 'epoch') return this.#putEpoch(kv, changes);
+    if (key.kind === 'continuity') return void changes.questions.push(kv);
     if (key.kind === 'member') {
       const entry = readMember(key.proxy, kv);
       if (entry === undefined) return this.#putMalformed(kv, changes);
@@ -256,7 +259,8 @@ export class ClusterView {
 }
 
 function isOurs(key: string): boolean {
-  return parseKey(key).kind !== 'foreign';
+  const { kind } = parseKey(key);
+  return kind !== 'foreign' && kind !== 'continuity';
 }
 
 function viewMember(entry: MemberEntry): ViewMember {
@@ -275,7 +279,7 @@ function viewMember(entry: MemberEntry): ViewMember {
 }
 
 function noChanges(): ViewChanges {
-  return { members: new Set(), sessions: new Set(), claims: new Map(), epoch: false, malformed: [] };
+  return { members: new Set(), sessions: new Set(), claims: new Map(), epoch: false, questions: [], malformed: [] };
 }
 
 function compareText(a: string, b: string): number {

@@ -6,13 +6,13 @@ import type { Reactor } from './reactor.ts';
 import { encodeEpoch } from './records.ts';
 import type { Instant } from './time.ts';
 
-/** A root proxy's stamps may cause one raise in this time, so that a lying proxy cannot use the epochs up. */
+/** Stamps that others have seen may cause one raise in this time, so that a lying proxy cannot use the epochs up. */
 const RAISE_INTERVAL_MS = 10_000;
 
 /**
  * Keeps the epoch in the store above every epoch that was in force before a restore. A restore shows itself by a
- * revision that went back, by a list that contradicts what was seen, or by a root proxy that has seen a later stamp
- * than the store has reached. Until the raised epoch is seen in the watch, no view is given out.
+ * revision that went back, by a list that contradicts what was seen, by a root proxy that has seen a later stamp
+ * than the store has reached, or by what a registry signed and an agent kept. Until the raised epoch is seen in the watch, no view is given out.
  */
 export class EpochKeeper {
   readonly #reactor: Reactor;
@@ -45,11 +45,23 @@ export class EpochKeeper {
     return this.#required;
   }
 
-  /** Why the store must have been restored, given what a root proxy had seen before the store answered; or undefined. */
-  contradiction(seen: Stamp, epoch: bigint, revision: bigint): string | undefined {
-    if (seen.epoch > epoch) return `epoch ${seen.epoch} was seen, the store is at ${epoch}`;
-    if (seen.epoch < epoch || seen.revision <= revision) return undefined;
-    return `revision ${seen.revision} was seen, the store is at ${revision}`;
+  /** The next raise passes over so many epochs. */
+  skip(epochs: bigint): void {
+    this.above((this.#view.epoch ?? FIRST_EPOCH) + epochs);
+  }
+
+  /**
+   * Compares what `witness` had seen before the store was asked with what a linearizable read found. Why the store must have
+   * been restored; undefined when it need not be. The first to find that out in a while has the epoch raised.
+   */
+  judge(seen: Stamp | undefined, read: Stamp, witness: string): string | undefined {
+    this.saw(read.epoch, read.revision);
+    const detail = seen && contradiction(seen, read);
+    if (seen !== undefined && detail !== undefined && this.#mayRaise()) {
+      this.above(seen.epoch);
+      this.#reactor.onRestored(`${witness}: ${detail}`);
+    }
+    return detail;
   }
 
   /** A linearizable read found this epoch. */
@@ -63,8 +75,7 @@ export class EpochKeeper {
     return this.#view.revision >= this.#seen.revision && (this.#view.epoch ?? 0n) < this.#seen.epoch;
   }
 
-  /** Whether a root proxy's word may raise the epoch now. */
-  mayRaise(): boolean {
+  #mayRaise(): boolean {
     return this.#raisedAt === undefined || this.#reactor.now - this.#raisedAt >= RAISE_INTERVAL_MS;
   }
 
@@ -90,4 +101,10 @@ export class EpochKeeper {
       this.#reactor.after('epoch', this.#reactor.retryDelay(this.#attempts), () => this.ensure());
     });
   }
+}
+
+function contradiction(seen: Stamp, read: Stamp): string | undefined {
+  if (seen.epoch > read.epoch) return `epoch ${seen.epoch} was seen, the store is at ${read.epoch}`;
+  if (seen.epoch < read.epoch || seen.revision <= read.revision) return undefined;
+  return `revision ${seen.revision} was seen, the store is at ${read.revision}`;
 }

@@ -7,6 +7,11 @@ export const PREFIX = '/xylem/v1/';
 export const PREFIX_END = '/xylem/v10';
 export const EPOCH_KEY = '/xylem/v1/epoch';
 
+/** What a replica that has just started asks the others through: whether anybody remembers this store. */
+export function continuityKey(boot: string): string {
+  return `/xylem/v1/continuity/${boot}`;
+}
+
 /** Slots of one (leaf cluster, root proxy) pair are numbered below this. */
 export const MAX_SLOTS = 64;
 
@@ -33,6 +38,7 @@ export type ParsedKey =
   | { readonly kind: 'member'; readonly proxy: ProxyId }
   | { readonly kind: 'session'; readonly proxy: ProxyId }
   | { readonly kind: 'claim'; readonly claim: ClaimSlot }
+  | { readonly kind: 'continuity'; readonly boot: string }
   /** Somebody else's key under our prefix. */
   | { readonly kind: 'foreign' };
 
@@ -45,7 +51,9 @@ export function parseKey(key: string): ParsedKey {
   const [area, first = '', second = '', third = '', ...rest] = key.slice(PREFIX.length).split('/');
   if (rest.length > 0) return FOREIGN;
   if (area === 'claims') return parseClaim(first, second, third);
-  if (second !== '' || third !== '' || !isProxyId(first)) return FOREIGN;
+  if (second !== '' || third !== '') return FOREIGN;
+  if (area === 'continuity') return { kind: 'continuity', boot: first };
+  if (!isProxyId(first)) return FOREIGN;
   if (area === 'proxies') return { kind: 'member', proxy: first };
   if (area === 'sessions') return { kind: 'session', proxy: first };
   return FOREIGN;

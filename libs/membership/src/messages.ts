@@ -5,7 +5,9 @@ export type SessionRequest =
   | ({ readonly type: 'acquire' } & AcquireRequest)
   | ({ readonly type: 'release' } & ReleaseRequest)
   | { readonly type: 'drain' }
-  | { readonly type: 'leave' };
+  | { readonly type: 'leave' }
+  /** The store was at this stamp: a registry signed it, which the shell has verified. */
+  | { readonly type: 'evidence'; readonly stamp: Stamp };
 
 export interface Hello {
   readonly minVersion: number;

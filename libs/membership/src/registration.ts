@@ -1,6 +1,7 @@
 import { assert } from './assert.ts';
 import type { ClusterView, MemberEntry } from './cluster-view.ts';
 import { readMember } from './cluster-view.ts';
+import type { Continuity } from './continuity.ts';
 import type { EpochKeeper } from './epoch-keeper.ts';
 import { toIncarnation } from './fence.ts';
 import type { LeaseId, ProxyId } from './ids.ts';
@@ -25,6 +26,7 @@ export interface RegistrationParts {
   readonly seats: Seats;
   readonly lease: ReplicaLease;
   readonly epoch: EpochKeeper;
+  readonly continuity: Continuity;
   /** The session has become a member: greet it. */
   readonly onAttached: (session: Session, resumed: boolean, since: number) => void;
 }
@@ -126,6 +128,7 @@ export class Registration {
     if (state.kind !== 'registering' || state.busy || state.rival !== undefined) return;
     const epoch = this.#parts.epoch.current;
     if (this.#parts.lease.id === undefined || epoch === undefined) return;
+    if (state.hello.newestStamp === undefined && !this.#parts.continuity.isKnown()) return;
     if (state.seat === undefined) return this.#seatTaking.take(session, state);
     if (state.member === undefined) {
       return state.lease === undefined

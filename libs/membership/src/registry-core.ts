@@ -2,8 +2,10 @@ import { assert, unreachable } from './assert.ts';
 import { Acquires } from './acquire.ts';
 import { ClusterView } from './cluster-view.ts';
 import type { ViewChanges } from './cluster-view.ts';
+import { Continuity } from './continuity.ts';
 import { Departures } from './departure.ts';
 import { EpochKeeper } from './epoch-keeper.ts';
+import { SignedEvidence } from './evidence.ts';
 import { toFence } from './fence.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { checkHello } from './hello-check.ts';
@@ -43,6 +45,8 @@ export class RegistryCore {
   readonly #acquires: Acquires;
   readonly #releases: Releases;
   readonly #departures: Departures;
+  readonly #evidence: SignedEvidence;
+  readonly #continuity: Continuity;
   readonly #readiness: Readiness;
   /** The next list is that of a restored store: what it lacks is gone, whatever the revisions say. */
   #restored = false;
@@ -70,10 +74,19 @@ export class RegistryCore {
     this.#heartbeats = new Heartbeats(reactor, sessions);
     const onAttached = (session: Session, resumed: boolean, since: Instant): void =>
       this.#attached(session, resumed, since);
-    this.#registration = new Registration({ reactor, view, sessions, seats, lease, epoch, onAttached });
+    const continuity = new Continuity({
+      reactor,
+      view,
+      lease,
+      epoch,
+      onKnown: () => this.#registration.stepAll(),
+    });
+    this.#continuity = continuity;
+    this.#registration = new Registration({ reactor, view, sessions, seats, lease, epoch, continuity, onAttached });
     this.#acquires = new Acquires({ reactor, view, sessions, seats, epoch, pending });
     this.#releases = new Releases({ reactor, sessions, pending });
     this.#departures = new Departures({ reactor, sessions, pending });
+    this.#evidence = new SignedEvidence(reactor, view, epoch);
     this.#readiness = new Readiness({ reactor, lease, epoch, cursor: this.#cursor });
     sessions.onEnding = (session) => this.#ending(session);
     reactor.onRestored = (detail) => this.#storeRestored(detail);
@@ -202,6 +215,8 @@ export class RegistryCore {
         return this.#departures.drain(session, attached);
       case 'leave':
         return this.#departures.leave(session, attached);
+      case 'evidence':
+        return this.#evidence.shown(message.stamp, attached.hello.proxy);
       default:
         return unreachable(message);
     }
@@ -293,6 +308,7 @@ export class RegistryCore {
     for (const key of changes.malformed) this.#reactor.report({ type: 'malformedRecord', key });
     this.#feed.changed(changes);
     this.#epoch.ensure();
+    this.#continuity.viewed(changes.questions);
     if (changes.epoch) for (const session of this.#sessions.all()) this.#inspectMember(session);
     for (const proxy of changes.members) for (const session of this.#sessions.of(proxy)) this.#inspectMember(session);
     this.#seats.inspect(changes.sessions);

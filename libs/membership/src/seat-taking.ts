@@ -1,4 +1,5 @@
 import type { ClusterView, SessionEntry } from './cluster-view.ts';
+import type { Continuity } from './continuity.ts';
 import type { EpochKeeper } from './epoch-keeper.ts';
 import type { ProxyId } from './ids.ts';
 import { EPOCH_KEY, memberKey, sessionKey } from './keys.ts';
@@ -18,6 +19,7 @@ export interface SeatTakingParts {
   readonly sessions: Sessions;
   readonly seats: Seats;
   readonly epoch: EpochKeeper;
+  readonly continuity: Continuity;
   readonly runner: RegistrationRunner;
 }
 
@@ -125,16 +127,14 @@ export class SeatTaking {
   /** Whether the store has reached what the root proxy has seen. If not, it was restored; the seat waits for the raised epoch. */
   #believes(state: Registering, epoch: bigint, revision: bigint): boolean {
     const { newestStamp, proxy } = state.hello;
-    this.#parts.epoch.saw(epoch, revision);
-    const detail = newestStamp && this.#parts.epoch.contradiction(newestStamp, epoch, revision);
-    if (detail === undefined) return true;
+    const detail = this.#parts.epoch.judge(newestStamp, { epoch, revision }, `proxy ${proxy}`);
+    if (detail === undefined) {
+      if (newestStamp !== undefined) this.#parts.continuity.witnessed();
+      return true;
+    }
     state.seat = undefined;
     state.expected = undefined;
     state.lastProblem = `the store was restored from a backup: ${detail}`;
-    if (newestStamp !== undefined && this.#parts.epoch.mayRaise()) {
-      this.#parts.epoch.above(newestStamp.epoch);
-      this.#reactor.onRestored(`proxy ${proxy}: ${detail}`);
-    }
     return false;
   }
 }

@@ -38,6 +38,7 @@ export class AgentProcess {
   readonly #clock: () => number;
   readonly #tunnels = new Map<TunnelId, AgentTunnel>();
   readonly #dials = new Map<DialId, End | undefined>();
+  readonly #lastMet = new Map<ProxyId, number>();
   #brain: LeafCore | undefined;
   #nodes: FencedDials | undefined;
   #lives = 0;
@@ -91,6 +92,11 @@ export class AgentProcess {
     return [...this.#tunnels.values()].map(({ id, proxy, end }) => ({ tunnel: id, proxy, end }));
   }
 
+  /** Which start of the proxy's process this one shook hands with last: for checkers. */
+  lastMet(proxy: ProxyId): number | undefined {
+    return this.#lastMet.get(proxy);
+  }
+
   start(): void {
     this.#lives += 1;
     this.host.start();
@@ -117,6 +123,7 @@ export class AgentProcess {
   #reset(): void {
     this.#tunnels.clear();
     this.#dials.clear();
+    this.#lastMet.clear();
   }
 
   #handle(event: LeafEvent): void {
@@ -168,6 +175,9 @@ export class AgentProcess {
       case 'requestSnapshot':
         this.#note('asks for a snapshot');
         return this.#tunnels.get(effect.tunnel)?.send({ type: 'snapshotWanted', have: effect.have });
+      case 'showEvidence':
+        this.#note('shows what was signed');
+        return this.#tunnels.get(effect.tunnel)?.send({ type: 'evidence', evidence: effect.evidence });
       case 'closeTunnel': {
         const tunnel = this.#tunnels.get(effect.tunnel);
         if (tunnel === undefined) return;
@@ -285,6 +295,7 @@ export class AgentProcess {
     const { proxy, incarnation, via, life } = welcome;
     const admitted = this.#nodes?.admit(proxy, incarnation, life);
     if (admitted === undefined) return end.reset();
+    this.#lastMet.set(proxy, life);
     const liveness = this.#cores.agentLiveness(this.host);
     const onSilent = (): void => this.#closed(id, false, 'silent');
     this.#tunnels.set(id, new AgentTunnel({ id, proxy, end, admitted, life }, this.host, liveness, onSilent));

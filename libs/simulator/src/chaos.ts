@@ -155,6 +155,11 @@ export class Chaos {
         return store.breakWatches('broken');
       case 'store-restore':
         return this.#restore(fault);
+      case 'all-rebuilt':
+        for (const proxy of this.#runningProxies()) this.#crash(proxy, fault.forMs / 10, false);
+        for (const registry of this.#world.registries.values()) this.#crash(registry, fault.forMs / 10, false);
+        // The first one is of an empty store: that is none.
+        return this.#restore(fault, this.#backups.slice(1));
       case 'store-rebuilt':
         for (const registry of this.#world.registries.values()) this.#crash(registry, fault.forMs / 10, false);
         return this.#restore(fault);
@@ -163,8 +168,8 @@ export class Chaos {
     }
   }
 
-  #restore(fault: Fault): void {
-    const state = this.#pick(this.#backups, fault.victim);
+  #restore(fault: Fault, backups: readonly StoreState[] = this.#backups): void {
+    const state = this.#pick(backups, fault.victim);
     if (state !== undefined) this.#world.store.restore(state);
   }
 

@@ -48,6 +48,11 @@ export class Checkers {
     return this.#violation;
   }
 
+  /** See StoreChecks: what agents hold against the root proxies then is no mistake of theirs. */
+  get isEpochDrawnAgain(): boolean {
+    return this.#store.isEpochDrawnAgain;
+  }
+
   afterStep(): void {
     if (this.#violation !== undefined) return;
     this.#store.afterStep();

@@ -71,22 +71,20 @@ function agentNotConverged(agent: AgentProcess, live: readonly string[]): string
 /**
  * Why agents may take longer; undefined when nothing allows it. What nobody vouches for any more expires after three minutes only, for
  * an omission is no evidence:
- * - a root proxy that is gone and was never registered in its last life: no membership can speak of it;
- * - a balancer whose health checks lag for minutes, for who has lost every tunnel and knows no living name: chance decides;
- * - a state of the store that only agents remember: it was restored from before that, and every root proxy and registry that knew
- *   of it is gone. Nobody is left whose word could raise the epoch, for agents' words do not.
+ * - a root proxy that is gone, and the life of it that they met last was never registered: no membership can speak of it;
+ * - a balancer whose health checks lag for minutes, for who has lost every tunnel and knows no living name: chance decides.
  */
 export function patience(world: World): string | undefined {
   const [stale] = world.balancer.policy === 'stale-health' ? world.staleBackends() : [];
   if (stale !== undefined) return `the balancer takes ${stale} for alive`;
   return first(world.agents.values(), (agent) => {
-    const remembered = remembersMore(world, agent);
-    if (remembered !== undefined) return remembered;
     const known = agent.brain?.status().entries.filter(({ state }) => state !== 'gone') ?? [];
-    const unheard = known.find(
-      ({ proxy }) => !world.instances(proxy).some(({ host, registered }) => host.alive || registered),
-    );
-    return unheard && `${agent.host.name} knows ${unheard.proxy}, which was never registered`;
+    const unheard = known.find(({ proxy }) => {
+      const life = agent.lastMet(proxy);
+      const isGone = !world.instances(proxy).some(({ host }) => host.alive);
+      return isGone && life !== undefined && !world.registeredLives.has(life);
+    });
+    return unheard && `${agent.host.name} met a life of ${unheard.proxy} that was never registered`;
   });
 }
 

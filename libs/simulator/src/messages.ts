@@ -1,5 +1,6 @@
 import type {
   AgentId,
+  Evidence,
   FencingToken,
   GossipMessage,
   Incarnation,
@@ -24,6 +25,7 @@ export type AgentMessage =
   | { readonly type: 'ping'; readonly nonce: bigint }
   | { readonly type: 'pong'; readonly nonce: bigint }
   | { readonly type: 'snapshotWanted'; readonly have: Stamp | undefined }
+  | { readonly type: 'evidence'; readonly evidence: Evidence }
   | { readonly type: 'drain' }
   | { readonly type: 'goodbye'; readonly reason: string }
   | { readonly type: 'dialAnswer'; readonly dial: number; readonly outcome: 'connected' | 'stale-incarnation' };

@@ -15,6 +15,9 @@ function changed(real: StampedKnowledge, change: Partial<Knowledge>): Knowledge 
     get stamp() {
       return real.stamp;
     },
+    get evidence() {
+      return real.evidence;
+    },
     ...change,
   };
 }

@@ -94,6 +94,7 @@ export const LEAF_BUGS: readonly PlantedBug[] = [
       effect: (effect) => (effect.type === 'dial' && failures >= 8 ? [] : [effect]),
     };
   }),
+  leaf('what a registry signed in a time that was lost is kept to oneself', () => dropEffect('showEvidence')),
   leaf('no standby is asked for', () => dropEffect('requestStandby')),
   leaf('a claim that was granted goes unheard', () => ({
     event: (event) => (event.type === 'claimGranted' ? [] : [event]),

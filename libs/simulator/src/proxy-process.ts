@@ -5,6 +5,7 @@ import type { GossipFaults } from './gossip-faults.ts';
 import type { Host } from './host.ts';
 import type { AgentMessage } from './messages.ts';
 import type { End } from './network.ts';
+import { isSigned } from './registry-messages.ts';
 import { ProxySession } from './proxy-session.ts';
 import type { SessionOwner } from './proxy-session.ts';
 import { ProxyTunnel } from './proxy-tunnel.ts';
@@ -33,7 +34,7 @@ export class ProxyProcess {
   readonly #nextBirth: () => number;
   #lives = 0;
   #birth = 0;
-  #registered = false;
+  readonly #onRegistered: (birth: number) => void;
   #onEnded: (() => void) | undefined;
   #turns = 0;
 
@@ -50,10 +51,13 @@ export class ProxyProcess {
     readonly clock: () => number;
     /** Numbers the starts of all root proxies. */
     readonly birth: () => number;
+    /** The life of this number is a member now. */
+    readonly onRegistered: (birth: number) => void;
   }) {
     this.host = parts.host;
     this.id = parts.id;
     this.#nextBirth = parts.birth;
+    this.#onRegistered = parts.onRegistered;
     this.generation = parts.generation ?? 0;
     this.#config = { ...defaultRootConfig(this.id), ...parts.config };
     this.#cores = parts.cores;
@@ -84,7 +88,7 @@ export class ProxyProcess {
       note: (what) => this.#note(what),
       connect: (registry, answer) => connect(this, registry, answer),
       inform: (event) => {
-        if (event.type === 'registryConnected') this.#registered = true;
+        if (event.type === 'registryConnected') this.#onRegistered(this.#birth);
         this.#root?.handle(event, this.host.now);
       },
       perform: () => this.#perform(),
@@ -111,11 +115,6 @@ export class ProxyProcess {
   /** Rises whenever a core was told something: checkers look again then. */
   get turns(): number {
     return this.#turns;
-  }
-
-  /** Whether its present life, or its last one, was ever registered. */
-  get registered(): boolean {
-    return this.#registered;
   }
 
   /** Whether it was told that another live instance has its name. */
@@ -147,7 +146,6 @@ export class ProxyProcess {
   start(): void {
     this.#lives += 1;
     this.#birth = this.#nextBirth();
-    this.#registered = false;
     this.host.start();
     this.#tunnels.clear();
     this.#root = this.#cores.root(this.#config, this.host);
@@ -216,6 +214,9 @@ export class ProxyProcess {
         return this.#wake();
       case 'snapshotWanted':
         return this.#toRoot({ type: 'snapshotRequested', tunnel: id });
+      case 'evidence':
+        if (isSigned(message.evidence)) this.#session.tell({ type: 'evidenceShown', evidence: message.evidence });
+        return this.#perform();
       case 'drain':
         return this.#toRoot({ type: 'agentDraining', tunnel: id });
       case 'goodbye':

@@ -113,6 +113,8 @@ export class ProxySession {
         return this.#request(effect.session, { type: 'drain' });
       case 'sendLeave':
         return this.#request(effect.session, { type: 'leave' });
+      case 'sendEvidence':
+        return this.#request(effect.session, { type: 'evidence', stamp: effect.evidence.stamp });
       case 'reportConnected':
         this.#contested = false;
         this.#owner.note(`is registered as incarnation ${String(effect.incarnation)}`);

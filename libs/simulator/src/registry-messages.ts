@@ -1,6 +1,24 @@
-import type { Member, MemberClaim, ProxyRecord, RegistryEvent, View, ViewDelta } from '@xylem/discovery';
+import type {
+  Evidence,
+  Member,
+  MemberClaim,
+  ProxyRecord,
+  RegistryEvent,
+  Stamp,
+  View,
+  ViewDelta,
+} from '@xylem/discovery';
 import type * as root from '@xylem/discovery';
 import type { SessionReply, ViewClaim, ViewMember } from '@xylem/membership';
+
+/** Stands for a registry's signature over the members as of a stamp. */
+function sign({ epoch, revision }: Stamp): string {
+  return `signed ${String(epoch)}.${String(revision)}`;
+}
+
+export function isSigned({ stamp, statement }: Evidence): boolean {
+  return statement === sign(stamp);
+}
 
 /** The wire between registry and root proxy, without the bytes: what one plane's core says in the other plane's types. */
 function member(from: ViewMember): Member {
@@ -51,7 +69,12 @@ export function linkEvent(session: number, reply: SessionReply): RegistryEvent |
     case 'heartbeatAck':
       return { type: 'heartbeatAcked', session, sequence: reply.sequence, leaseValidMs: reply.leaseValidMs };
     case 'view': {
-      const view: View = { stamp: reply.stamp, members: reply.members.map(member), claims: reply.claims.map(claim) };
+      const view: View = {
+        stamp: reply.stamp,
+        members: reply.members.map(member),
+        claims: reply.claims.map(claim),
+        statement: sign(reply.stamp),
+      };
       return { type: 'viewReceived', session, view };
     }
     case 'viewDelta': {
@@ -66,6 +89,8 @@ export function linkEvent(session: number, reply: SessionReply): RegistryEvent |
           proxy: key.proxy as root.ProxyId,
           slot: key.slot,
         })),
+        // What changes no member is not signed anew.
+        ...(reply.members.length + reply.removedMembers.length > 0 ? { statement: sign(reply.to) } : {}),
       };
       return { type: 'viewDeltaReceived', session, delta };
     }

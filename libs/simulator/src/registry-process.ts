@@ -53,7 +53,7 @@ export class RegistryProcess {
     const config: RegistryConfig = {
       ...DEFAULT_REGISTRY_CONFIG,
       registry: this.host.name,
-      boot: `${this.host.name}-${String(this.#lives)}`,
+      boot: `${this.host.name}-${String(this.#lives)}-${String(Math.floor(this.host.random.next('boot') * 1e9))}`,
       storeName: 'the simulated store',
     };
     this.#core = this.#make(config, this.host);

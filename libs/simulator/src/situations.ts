@@ -62,6 +62,10 @@ export const SITUATIONS: readonly Situation[] = [
     name: 'a restore shows by what a root proxy had seen',
     matches: (line) => says('"type":"storeRestored"')(line) && /"proxy p[0-9]+: /.test(line.what),
   },
+  {
+    name: 'a restore shows by what an agent had kept',
+    matches: (line) => says('"type":"storeRestored"')(line) && says('an agent of proxy')(line),
+  },
   { name: 'a lease lapses while its root proxy is stopped or cut off', matches: says('the lease has lapsed') },
   { name: 'a session breaks while a registration is under way', matches: says('"code":"store-unavailable"') },
   { name: 'a drain is cut at its deadline', matches: says('drain-deadline') },

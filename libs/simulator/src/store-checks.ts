@@ -28,6 +28,8 @@ export class StoreChecks {
   #revision = 0n;
   #restores = 0;
   #epoch = 0n;
+  /** Epochs that were in force in times that are lost. */
+  readonly #lostEpochs = new Set<bigint>();
   /** Greatest epoch that any earlier state of the store had. */
   #pastEpoch = 0n;
 
@@ -57,6 +59,14 @@ export class StoreChecks {
     return this.#epoch > this.#pastEpoch ? this.#epoch : undefined;
   }
 
+  /**
+   * Whether the epoch in force was in force before, in a time that is lost. A replica that finds nobody who remembers draws one,
+   * and one time in 64 draws what was given already; then nothing can tell the two times apart.
+   */
+  get isEpochDrawnAgain(): boolean {
+    return this.#lostEpochs.has(this.#epoch);
+  }
+
   /** S2 and S3 in the store: one claim per slot, tokens rise, no record of an incarnation that is over, none taken from its holder. */
   afterStep(): void {
     const { store, restores } = this.#world.store;
@@ -69,8 +79,10 @@ export class StoreChecks {
     }
     this.#restores = restores;
     this.#revision = store.revision;
+    const epoch = this.#epoch;
     const before = { members: this.#members, claims: this.#claims };
     this.#read();
+    if (restored && this.#epoch < epoch) this.#lostEpochs.add(epoch);
     for (const kv of this.#claims.values()) this.#checkClaim(kv);
     if (!restored) this.#checkVanished(before.members, before.claims);
   }
@@ -155,7 +167,8 @@ export class StoreChecks {
       if (this.#used.get(own) === token) continue;
       this.#used.set(own, token);
       // Until somebody notices a restore, the store gives what it gave before; the epoch then takes all of that back.
-      if (this.ownEpoch === undefined) continue;
+      // A claim that was on its way when the epoch rose has a token of the one before: its proxy is about to register anew.
+      if (this.ownEpoch === undefined || toFence(token).epoch < this.ownEpoch) continue;
       const greatest = this.#greatest.get(key) ?? 0n;
       if (token <= greatest)
         this.#fail('S2', `${proxy.id} goes by token ${String(token)} of ${key} after ${String(greatest)}`);

@@ -61,6 +61,8 @@ export class World {
   quiet = false;
   /** Root proxies that the balancer's operator has taken out: they live, and it sends them nobody. */
   readonly outOfRotation = new Set<string>();
+  /** Starts of root proxies that became members, by number. */
+  readonly registeredLives = new Set<number>();
   #nextProxy = 0;
   #births = 0;
 
@@ -117,6 +119,7 @@ export class World {
       trace: this.trace,
       clock: () => this.now,
       birth: () => (this.#births += 1),
+      onRegistered: (birth) => this.registeredLives.add(birth),
     });
     this.proxies.set(host, proxy);
     proxy.start();

@@ -133,6 +133,8 @@ export class DiscoveryAgent {
         return this.#tunnels.get(effect.tunnel)?.requestStandby();
       case 'requestSnapshot':
         return this.#tunnels.get(effect.tunnel)?.requestSnapshot(effect.have);
+      case 'showEvidence':
+        return this.#tunnels.get(effect.tunnel)?.showEvidence(effect.evidence);
       case 'closeTunnel':
         return this.#tunnels.get(effect.tunnel)?.close(effect.reason, effect.deadline);
     }

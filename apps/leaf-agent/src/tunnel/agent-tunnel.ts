@@ -1,5 +1,5 @@
 import { Liveness } from '@xylem/discovery';
-import type { CloseReason, Instant, Random, Stamp, TunnelId } from '@xylem/discovery';
+import type { CloseReason, Evidence, Instant, Random, Stamp, TunnelId } from '@xylem/discovery';
 import type { ResetReason } from '@xylem/tunnel';
 import { carry } from '@xylem/wire';
 import type { tunnel } from '@xylem/wire';
@@ -109,6 +109,10 @@ export class AgentTunnel {
 
   requestSnapshot(have: Stamp | undefined): void {
     this.#send({ $case: 'snapshotWanted', value: { have: have === undefined ? undefined : { ...have } } });
+  }
+
+  showEvidence({ stamp, statement }: Evidence): void {
+    this.#send({ $case: 'evidence', value: { stamp: { ...stamp }, statement } });
   }
 
   report(report: tunnel.PoolReport): void {

@@ -1,6 +1,8 @@
 import { status as Status } from '@grpc/grpc-js';
 import { handleStream } from '@xylem/grpc';
 import type { MessageStream, MethodBinding } from '@xylem/grpc';
+import { isSignedEvidence } from '@xylem/identity';
+import type { StatementVerifier } from '@xylem/identity';
 import type { CloseReason, SessionReply } from '@xylem/membership';
 import { RegistryService } from '@xylem/wire';
 import type { registry } from '@xylem/wire';
@@ -17,13 +19,14 @@ export interface SessionParts {
   readonly guard: Guard;
   readonly hub: SecurityHub;
   readonly notice: RevokedProxiesNotice;
+  readonly verifier: Pick<StatementVerifier, 'membership'>;
   /** Told in the welcome; 0 for none. */
   readonly enrolPort: () => number;
 }
 
 /** RegistryService.Session: one stream of one root proxy, handed to the replica message by message. */
 export function sessionHandler(parts: SessionParts): MethodBinding {
-  const { replica, guard } = parts;
+  const { replica, guard, verifier } = parts;
   return handleStream(RegistryService.session, async (stream) => {
     const port = new StreamPort(stream, parts, () => replica.flowing(session));
     const session = replica.open(guard.session(stream.peer), stream.peer.address, port);
@@ -31,7 +34,10 @@ export function sessionHandler(parts: SessionParts): MethodBinding {
       for await (const message of stream) {
         const request = requestFromWire(message);
         // Newer root proxies may say more than we understand.
-        if (request !== undefined) replica.received(session, request);
+        if (request === undefined) continue;
+        const evidence = message.kind?.$case === 'evidence' ? message.kind.value : undefined;
+        if (evidence !== undefined && !(await isSignedEvidence(verifier, evidence))) continue;
+        replica.received(session, request);
       }
     } finally {
       port.ended();

@@ -16,8 +16,9 @@ import type {
 import { status as Status } from '@grpc/grpc-js';
 import { StatusError } from '@xylem/grpc';
 import type { StreamPeer, TlsSource } from '@xylem/grpc';
+import { isSignedEvidence, StatementVerifier } from '@xylem/identity';
 import { RegistryService } from '@xylem/wire';
-import type { registry as wire } from '@xylem/wire';
+import type { registry as wire, tunnel } from '@xylem/wire';
 import { unreachable } from '../assert.ts';
 import { now } from '../clock.ts';
 import { Driver } from '../driver.ts';
@@ -75,6 +76,7 @@ type ClaimOrder = Extract<RootEffect, { type: 'recordClaim' | 'releaseClaim' }>;
 export class Link {
   readonly #options: LinkOptions;
   readonly #listener: LinkListener;
+  readonly #verifier: StatementVerifier;
   readonly #core: RegistryLink;
   readonly #driver: Driver<RegistryEvent, RegistryEffect>;
   readonly #left = Promise.withResolvers<boolean>();
@@ -86,6 +88,8 @@ export class Link {
   constructor(options: LinkOptions, listener: LinkListener) {
     this.#options = options;
     this.#listener = listener;
+    const { domain, tls } = options;
+    this.#verifier = new StatementVerifier({ domain, trust: () => tls.current().ca });
     this.#core = new RegistryLink(defaultRegistryLinkConfig(options.registries), options.random, now());
     this.#driver = new Driver(this.#core, (effect) => this.#perform(effect));
   }
@@ -136,6 +140,12 @@ export class Link {
     throw new StatusError(Status.UNAVAILABLE, 'there is no session with a registry');
   }
 
+  /** What an agent showed. Without a registry's signature it is nothing. */
+  async evidenceShown({ stamp, statement }: tunnel.Evidence): Promise<void> {
+    if (stamp === undefined || !(await isSignedEvidence(this.#verifier, { stamp, statement }))) return;
+    this.#driver.feed({ type: 'evidenceShown', evidence: { stamp, statement } });
+  }
+
   drain(): void {
     this.#driver.feed({ type: 'drainRequested' });
   }
@@ -167,6 +177,10 @@ export class Link {
         return this.#send(effect.session, { $case: 'drain', value: {} });
       case 'sendLeave':
         return this.#send(effect.session, { $case: 'leave', value: {} });
+      case 'sendEvidence': {
+        const { stamp, statement } = effect.evidence;
+        return this.#send(effect.session, { $case: 'evidence', value: { stamp: { ...stamp }, statement } });
+      }
       case 'reportConnected':
         return this.#listener.connected(effect.incarnation);
       case 'reportLost':

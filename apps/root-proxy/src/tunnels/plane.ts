@@ -57,6 +57,8 @@ export interface PlanePorts {
   readonly dials: Dials;
   /** Sends claim orders to the registry; answered through `claimAnswered`, or voided by `registryLost`. */
   order(order: ClaimOrder): void;
+  /** An agent says that a registry signed a later list than we have. */
+  evidenceShown(evidence: wire.Evidence): void;
   /** Marks this proxy's member record as draining. */
   deregister(): void;
   /** A tunnel came or went. */
@@ -398,11 +400,12 @@ export class TunnelPlane {
   readonly #listener = {
     message: (
       tunnel: Tunnel,
-      message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'drain' }>,
+      message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'evidence' | 'drain' }>,
     ): void => {
       if (message.$case === 'standby') return this.#driver.feed({ type: 'standbyRequested', tunnel: tunnel.id });
       if (message.$case === 'snapshotWanted')
         return this.#driver.feed({ type: 'snapshotRequested', tunnel: tunnel.id });
+      if (message.$case === 'evidence') return this.#ports.evidenceShown(message.value);
       this.#ports.dials.tunnelDraining(tunnel.id);
       this.#probes.ended(tunnel.id);
       this.#driver.feed({ type: 'agentDraining', tunnel: tunnel.id });

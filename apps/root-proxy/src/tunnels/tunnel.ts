@@ -24,7 +24,10 @@ export interface TunnelEnd {
 
 export interface TunnelListener {
   /** What concerns claims and gossip; liveness is handled here. */
-  message(tunnel: Tunnel, message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'drain' }>): void;
+  message(
+    tunnel: Tunnel,
+    message: Extract<AgentMessage, { $case: 'standby' | 'snapshotWanted' | 'evidence' | 'drain' }>,
+  ): void;
   /** The agent answered a PING that was sent after `challenge()`. */
   alive(tunnel: Tunnel): void;
   /** The round trip of a PING. */
@@ -118,6 +121,7 @@ export class Tunnel {
         return;
       case 'standby':
       case 'snapshotWanted':
+      case 'evidence':
       case 'drain':
         return this.#listener.message(this, message);
       case 'goodbye':

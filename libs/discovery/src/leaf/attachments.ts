@@ -29,7 +29,8 @@ export class Attachments {
     assert(!pool.tunnels.has(id), `tunnel ${id} exists already`);
     const dial = this.#planner.finish(event.dial);
     const token = 0n as FencingToken;
-    const tunnel: Tunnel = { id, proxy, incarnation, via, role: 'closing', token, snapshotAskedAt: undefined };
+    const asked = { snapshotAskedAt: undefined, evidenceShownAt: undefined };
+    const tunnel: Tunnel = { id, proxy, incarnation, via, role: 'closing', token, ...asked };
     pool.tunnels.set(id, tunnel);
     return { tunnel, dial };
   }

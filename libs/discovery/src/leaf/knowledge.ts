@@ -1,5 +1,5 @@
 import { earliest } from '../shared/backoff.ts';
-import type { GossipMessage, ProxyRecord, Snapshot, Stamp } from '../shared/gossip.ts';
+import type { Evidence, GossipMessage, ProxyRecord, Snapshot, Stamp } from '../shared/gossip.ts';
 import {
   applyMessage,
   checkMessage,
@@ -42,6 +42,8 @@ export interface Knowledge {
   records(now: Instant): readonly ProxyId[];
   /** Greatest stamp heard. */
   readonly stamp: Stamp | undefined;
+  /** What was signed about the greatest stamp; undefined where nobody signs, or what was signed is not known any more. */
+  readonly evidence: Evidence | undefined;
   /** When something expires next, after `now`; undefined when nothing can. */
   nextExpiry(now: Instant): Instant | undefined;
 }
@@ -80,6 +82,11 @@ export class StampedKnowledge implements Knowledge {
     return this.#view.head?.stamp;
   }
 
+  get evidence(): Evidence | undefined {
+    const { head } = this.#view;
+    return head?.statement === undefined ? undefined : { stamp: head.stamp, statement: head.statement };
+  }
+
   receive(message: GossipMessage, now: Instant): MergeOutcome | 'invalid' {
     if (checkMessage(message) !== undefined) return 'invalid';
     // A head that nobody confirmed for so long bars nothing any more: with every process that knew its epoch gone, a store
@@ -88,6 +95,7 @@ export class StampedKnowledge implements Knowledge {
     const { view, outcome } = applyMessage(base, message);
     const vouches = outcome === 'advanced' || outcome === 'confirmed';
     if (this.#admit(message, vouches ? view.head : undefined) !== undefined) return 'invalid';
+    if (outcome === 'confirmed') this.#view = view;
     if (outcome === 'advanced') {
       this.#view = compactHeard(view, now - this.#expiryMs);
       this.#members = new Map(view.head?.proxies.map((record) => [record.id, record]));

@@ -18,6 +18,8 @@ import type { CloseReason, LeafConfig, LeafEffect, LeafEvent, LeafStatus } from 
 
 /** A snapshot is asked for at most this often over one tunnel, so that bad deltas cannot make us chatter. */
 const SNAPSHOT_ASK_INTERVAL_MS = 1_000;
+/** Evidence is shown at most this often over one tunnel: most gossip that is older than ours only comes late. */
+const EVIDENCE_INTERVAL_MS = 5_000;
 /** Bounds what a drain announcement may ask for. */
 const MAX_DRAIN_MS = 600_000;
 /** An agent leaves a draining proxy at least this long before the deadline, a fifth of it where that is shorter. */
@@ -171,6 +173,7 @@ export class LeafDiscovery {
     if (outcome === 'gap') return this.#askSnapshot(tunnel, now);
     if (outcome === 'invalid') return;
     this.#hearSender(tunnel, message, now);
+    if (outcome === 'older') this.#showEvidence(tunnel, now);
     this.#planner.gossipHeard();
     if (outcome !== 'older' && !this.#leaving) this.#reconciler.reconcile(now);
   }
@@ -184,6 +187,16 @@ export class LeafDiscovery {
     const records = message.kind === 'snapshot' ? message.proxies : message.changed;
     const sender = records.find(({ id }) => id === tunnel.proxy);
     if (sender !== undefined) this.#claims.named(tunnel, sender.incarnation, now);
+  }
+
+  /** Whoever says less than a registry has signed may be late, or live in a store that was restored: the registries can tell. */
+  #showEvidence(tunnel: Tunnel, now: Instant): void {
+    const { evidence } = this.#parts.knowledge;
+    const shown = tunnel.evidenceShownAt;
+    if (evidence === undefined || tunnel.role === 'closing') return;
+    if (shown !== undefined && now - shown < EVIDENCE_INTERVAL_MS) return;
+    tunnel.evidenceShownAt = now;
+    this.#parts.emit({ type: 'showEvidence', tunnel: tunnel.id, evidence });
   }
 
   #askSnapshot(tunnel: Tunnel, now: Instant): void {

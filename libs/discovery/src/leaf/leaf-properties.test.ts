@@ -66,6 +66,7 @@ class WildShell {
         return;
       case 'requestStandby':
       case 'requestSnapshot':
+      case 'showEvidence':
         assert.ok(this.tunnels.has(effect.tunnel) && !this.closing.has(effect.tunnel));
         return;
       case 'closeTunnel':

@@ -28,6 +28,8 @@ export interface Tunnel {
   token: FencingToken;
   /** When a snapshot was last asked for over this tunnel. */
   snapshotAskedAt: Instant | undefined;
+  /** When evidence was last shown over this tunnel. */
+  evidenceShownAt: Instant | undefined;
 }
 
 export interface Entry {

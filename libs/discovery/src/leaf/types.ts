@@ -1,4 +1,4 @@
-import type { GossipMessage, Stamp } from '../shared/gossip.ts';
+import type { Evidence, GossipMessage, Stamp } from '../shared/gossip.ts';
 import type { AgentId, DialId, FencingToken, Incarnation, LeafId, ProxyId, TunnelId } from '../shared/ids.ts';
 import type { Instant } from '../shared/time.ts';
 
@@ -89,6 +89,8 @@ export type LeafEffect =
   | { readonly type: 'requestStandby'; readonly tunnel: TunnelId }
   /** Tell the proxy that there is a gap after `have` and a snapshot is wanted. */
   | { readonly type: 'requestSnapshot'; readonly tunnel: TunnelId; readonly have: Stamp | undefined }
+  /** Tell the proxy, which knows of nothing so late, what a registry signed: the store may have been restored from a backup. */
+  | { readonly type: 'showEvidence'; readonly tunnel: TunnelId; readonly evidence: Evidence }
   /** Send GOODBYE with the reason and close, open connections permitting (the shell drains them by `deadline`). */
   | {
       readonly type: 'closeTunnel';

@@ -2,6 +2,7 @@ import { assert, unreachable } from '../shared/assert.ts';
 import { fullJitterMs, spreadMs } from '../shared/backoff.ts';
 import { Deadlines } from '../shared/deadlines.ts';
 import { compareStamps } from '../shared/gossip-view.ts';
+import type { Evidence } from '../shared/gossip.ts';
 import type { Incarnation } from '../shared/ids.ts';
 import { Queue } from '../shared/queue.ts';
 import type { Instant, Random } from '../shared/time.ts';
@@ -21,6 +22,9 @@ import { RegistryView } from './registry-view.ts';
 /** A person has to act before the next attempt can succeed. */
 const PROBLEM_WAIT_MS = 5_000;
 const DRAIN_RETRY_MS = 1_000;
+/** Evidence that our view has not reached is passed on this often, and dropped after so many times: agents show it again. */
+const EVIDENCE_RETRY_MS = 2_000;
+const EVIDENCE_TRIES = 15;
 /** Heartbeats whose answer may still come. */
 const MAX_HEARTBEATS_OUT = 16;
 
@@ -71,7 +75,9 @@ interface Lease {
 export class RegistryLink {
   readonly #config: RegistryLinkConfig;
   readonly #random: Random;
-  readonly #deadlines = new Deadlines<'connect' | 'welcome' | 'heartbeat' | 'ack' | 'lease' | 'drain' | 'leave'>();
+  readonly #deadlines = new Deadlines<
+    'connect' | 'welcome' | 'heartbeat' | 'ack' | 'lease' | 'drain' | 'leave' | 'evidence'
+  >();
   readonly #effects = new Queue<RegistryEffect>();
   #state: State = { kind: 'waiting' };
   #now: Instant;
@@ -86,6 +92,8 @@ export class RegistryLink {
   #view: RegistryView | undefined;
   #reportedMembers: string | undefined;
   #claimsBehind = false;
+  /** The latest that an agent showed. */
+  #evidence: { readonly shown: Evidence; triesLeft: number } | undefined;
   #drain: 'no' | 'wanted' | 'recorded' = 'no';
   #problem: string | undefined;
 
@@ -162,6 +170,8 @@ export class RegistryLink {
         return this.#drainAnswered(event.recorded, now);
       case 'left':
         return this.#leftNow(true);
+      case 'evidenceShown':
+        return this.#evidenceShown(event.evidence, now);
       case 'drainRequested':
         if (this.#drain === 'no') this.#drain = 'wanted';
         return this.#sendDrain(now);
@@ -333,6 +343,30 @@ export class RegistryLink {
     this.#effects.push({ type: 'reportClaims', stamp: chain.stamp, ...effect, complete: all });
   }
 
+  // ---- evidence ----------------------------------------------------------------------------------------------------
+
+  #evidenceShown(shown: Evidence, now: Instant): void {
+    const waiting = this.#evidence?.shown;
+    if (waiting !== undefined && compareStamps(shown.stamp, waiting.stamp) <= 0) return;
+    this.#evidence = { shown, triesLeft: EVIDENCE_TRIES };
+    if (this.#deadlines.get('evidence') === undefined) this.#passEvidenceOn(now);
+  }
+
+  /** Until our view has reached it: a registry that found the store restored gives views of a greater epoch. */
+  #passEvidenceOn(now: Instant): void {
+    const { shown, triesLeft } = this.#evidence ?? { shown: undefined, triesLeft: 0 };
+    const stamp = this.#view?.stamp;
+    const reached = shown !== undefined && stamp !== undefined && compareStamps(stamp, shown.stamp) >= 0;
+    if (this.#evidence === undefined || shown === undefined || reached || triesLeft === 0) {
+      this.#evidence = undefined;
+      return;
+    }
+    this.#evidence.triesLeft = triesLeft - 1;
+    this.#deadlines.set('evidence', now + EVIDENCE_RETRY_MS);
+    if (this.#state.kind !== 'connected') return;
+    this.#effects.push({ type: 'sendEvidence', session: this.#state.session, evidence: shown });
+  }
+
   #badView(error: unknown, now: Instant): void {
     if (!(error instanceof RangeError)) throw error;
     this.#problem = error.message;
@@ -382,7 +416,8 @@ export class RegistryLink {
   #leftNow(clean: boolean): void {
     if (this.#state.kind === 'connected') return;
     this.#move({ kind: 'left' });
-    for (const key of ['connect', 'welcome', 'lease', 'leave'] as const) this.#deadlines.set(key, undefined);
+    for (const key of ['connect', 'welcome', 'lease', 'leave', 'evidence'] as const)
+      this.#deadlines.set(key, undefined);
     this.#effects.push({ type: 'reportLeft', clean });
   }
 
@@ -405,6 +440,9 @@ export class RegistryLink {
           break;
         case 'drain':
           this.#sendDrain(now);
+          break;
+        case 'evidence':
+          this.#passEvidenceOn(now);
           break;
         case 'lease':
           // Only for the status: whoever looks must not be told of a lease that ended since the last event.

@@ -1,5 +1,5 @@
 /** Events and effects of RegistryLink: one for one the messages of proto/xylem/registry/v1, as core types. */
-import type { ProxyRecord, Snapshot, Stamp, Statement } from '../shared/gossip.ts';
+import type { Evidence, ProxyRecord, Snapshot, Stamp, Statement } from '../shared/gossip.ts';
 import type { AgentId, FencingToken, Incarnation, InstanceNonce, LeafId, ProxyId } from '../shared/ids.ts';
 import type { Instant } from '../shared/time.ts';
 
@@ -75,6 +75,8 @@ export type RegistryEvent =
   | { readonly type: 'viewDeltaReceived'; readonly session: number; readonly delta: ViewDelta }
   | { readonly type: 'drainAnswered'; readonly session: number; readonly recorded: boolean }
   | { readonly type: 'left'; readonly session: number }
+  /** An agent showed this, and the shell has verified that a registry signed it. */
+  | { readonly type: 'evidenceShown'; readonly evidence: Evidence }
   /** This proxy drains (RootDiscovery's `deregister`): its member record has to say so. */
   | { readonly type: 'drainRequested' }
   /** This proxy is about to end: remove its records. Answered by `reportLeft` within `deadlineMs`. */
@@ -98,6 +100,8 @@ export type RegistryEffect =
   | { readonly type: 'sendHeartbeat'; readonly session: number; readonly sequence: bigint }
   | { readonly type: 'sendDrain'; readonly session: number }
   | { readonly type: 'sendLeave'; readonly session: number }
+  /** Pass on what an agent showed, signed as it is. */
+  | { readonly type: 'sendEvidence'; readonly session: number; readonly evidence: Evidence }
   /** Claims can be recorded on this session now: tell RootDiscovery `registryConnected`. */
   | { readonly type: 'reportConnected'; readonly session: number; readonly incarnation: Incarnation }
   /** Tell RootDiscovery `registryLost`. */

@@ -139,11 +139,18 @@ export function mergeViews(a: GossipView, b: GossipView): GossipView {
 /** Merges a checked message into the chain. Returns the same view object when nothing changed. */
 export function applyMessage(view: GossipView, message: GossipMessage): { view: GossipView; outcome: MergeOutcome } {
   if (message.kind === 'delta') return applyDelta(view, message);
-  const snapshot: Snapshot = { kind: 'snapshot', stamp: message.stamp, proxies: normalise(message.proxies) };
+  const snapshot: Snapshot = { ...message, proxies: normalise(message.proxies) };
   if (view.head === undefined) return { view: { ...view, head: snapshot }, outcome: 'advanced' };
   const order = compareSnapshots(snapshot, view.head);
   if (order > 0) return { view: { ...view, head: snapshot }, outcome: 'advanced' };
-  return { view, outcome: order === 0 ? 'confirmed' : 'older' };
+  if (order < 0) return { view, outcome: 'older' };
+  return { view: signedAnew(view, snapshot), outcome: 'confirmed' };
+}
+
+/** The head with a newer statement about it, which verifies for longer. */
+function signedAnew(view: GossipView, { statement }: Snapshot): GossipView {
+  if (view.head === undefined || statement === undefined || statement === view.head.statement) return view;
+  return { ...view, head: { ...view.head, statement } };
 }
 
 function applyDelta(view: GossipView, delta: Delta): { view: GossipView; outcome: MergeOutcome } {
@@ -158,7 +165,8 @@ function applyDelta(view: GossipView, delta: Delta): { view: GossipView; outcome
   const kept = head.proxies.filter((record) => !removed.has(record.id) && !replaced.has(record.id));
   const proxies = normalise([...kept, ...changed.filter((record) => !removed.has(record.id))]);
   if (proxies.length > MAX_PROXIES) return { view, outcome: 'gap' };
-  return { view: { ...view, head: { kind: 'snapshot', stamp: delta.to, proxies } }, outcome: 'advanced' };
+  const signed = delta.statement === undefined ? {} : { statement: delta.statement };
+  return { view: { ...view, head: { kind: 'snapshot', stamp: delta.to, proxies, ...signed } }, outcome: 'advanced' };
 }
 
 /** The delta that leads from one snapshot to a later one. */

@@ -44,5 +44,14 @@ export interface Delta {
   readonly statement?: Statement;
 }
 
+/**
+ * What a registry signed about an instant of the store: shown to those who know of nothing so late, it proves that the store
+ * was restored from an older backup.
+ */
+export interface Evidence {
+  readonly stamp: Stamp;
+  readonly statement: Statement;
+}
+
 /** A discovery request: gossip from a root proxy to an agent. May be lost, repeated, delayed, reordered. */
 export type GossipMessage = Snapshot | Delta;

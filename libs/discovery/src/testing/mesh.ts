@@ -330,6 +330,8 @@ export class Mesh {
         );
       case 'requestStandby':
         return this.#toProxy(effect.tunnel, { type: 'standbyRequested', tunnel: effect.tunnel });
+      case 'showEvidence':
+        return;
       case 'requestSnapshot':
         return this.#toProxy(effect.tunnel, { type: 'snapshotRequested', tunnel: effect.tunnel });
       case 'closeTunnel': {

@@ -232,6 +232,8 @@ function showLeafEffect(effect: LeafEffect): string {
       return `standby ${effect.tunnel}`;
     case 'requestSnapshot':
       return `ask ${effect.tunnel}`;
+    case 'showEvidence':
+      return `show ${effect.tunnel} ${effect.evidence.stamp.epoch}.${effect.evidence.stamp.revision}`;
     case 'closeTunnel':
       return `close ${effect.tunnel} ${effect.reason}${effect.deadline === undefined ? '' : ` by ${effect.deadline}`}`;
   }

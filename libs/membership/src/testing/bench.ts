@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isSessionId } from '../ids.ts';
 import type { SessionId } from '../ids.ts';
-import type { SessionReply, SessionRequest } from '../messages.ts';
+import type { SessionReply, SessionRequest, Stamp } from '../messages.ts';
 import { RegistryCore } from '../registry-core.ts';
 import type { StoreOperation, StoreOutcome } from '../store.ts';
 import { DEFAULT_REGISTRY_CONFIG } from '../types.ts';
@@ -24,7 +24,7 @@ export class TestSession {
     this.#bench.handle({ type: 'messageReceived', session: this.id, message });
   }
 
-  hello(proxy: string, nonce: string): this {
+  hello(proxy: string, nonce: string, newestStamp?: Stamp): this {
     this.say({
       type: 'hello',
       minVersion: 1,
@@ -36,7 +36,7 @@ export class TestSession {
       generation: 0,
       software: 'test',
       incarnation: 0n,
-      newestStamp: undefined,
+      newestStamp,
     });
     return this;
   }
@@ -62,7 +62,7 @@ export class TestSession {
 
 /** A core with a store that answers at once, unless `answering` or `watching` says otherwise, and a clock that stands. */
 export class Bench {
-  readonly store = new TinyStore();
+  readonly store: TinyStore;
   readonly core: RegistryCore;
   readonly reports: RegistryReport[] = [];
   /** Operations that were not answered. */
@@ -77,7 +77,8 @@ export class Bench {
   #next = 1n;
   readonly #sessions = new Map<SessionId, TestSession>();
 
-  constructor(config: Partial<RegistryConfig> = {}) {
+  constructor(config: Partial<RegistryConfig> = {}, store = new TinyStore()) {
+    this.store = store;
     this.core = new RegistryCore(
       { ...DEFAULT_REGISTRY_CONFIG, registry: 'r1', boot: 'boot', storeName: 'store', ...config },
       this.now,

@@ -117,6 +117,9 @@ export class ScaleAgent {
         const type = effect.type === 'requestStandby' ? 'standbyRequested' : 'snapshotRequested';
         return this.#world.later(this.latencyMs, () => proxy?.heard({ type, tunnel: effect.tunnel }));
       }
+      // Nobody signs here, so there is none.
+      case 'showEvidence':
+        return;
       case 'closeTunnel': {
         const proxy = this.#tunnels.get(effect.tunnel)?.proxy;
         this.#world.later(this.latencyMs, () => proxy?.closed(effect.tunnel));

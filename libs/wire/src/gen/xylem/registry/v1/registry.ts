@@ -21,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Target, UserProof } from "../../carry/v1/carry.ts";
-import { ProxyInfo, RevokedProxies, Stamp } from "../../tunnel/v1/tunnel.ts";
+import { Evidence, ProxyInfo, RevokedProxies, Stamp } from "../../tunnel/v1/tunnel.ts";
 
 export const protobufPackage = "xylem.registry.v1";
 
@@ -99,6 +99,9 @@ export interface SessionRequest {
     | //
     /** The member and its claims are removed at once. Answered by `left`, which ends the stream. */
     { $case: "leave"; value: Leave }
+    | //
+    /** What an agent showed, until the view has reached it; unanswered. */
+    { $case: "evidence"; value: Evidence }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -390,6 +393,9 @@ export const SessionRequest: MessageFns<SessionRequest> = {
       case "leave":
         Leave.encode(message.kind.value, writer.uint32(50).fork()).join();
         break;
+      case "evidence":
+        Evidence.encode(message.kind.value, writer.uint32(58).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -463,6 +469,14 @@ export const SessionRequest: MessageFns<SessionRequest> = {
             message.kind = { $case: "leave", value: Leave.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = { $case: "evidence", value: Evidence.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -522,6 +536,12 @@ export const SessionRequest: MessageFns<SessionRequest> = {
       case "leave": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "leave", value: Leave.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "evidence": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "evidence", value: Evidence.fromPartial(object.kind.value) };
         }
         break;
       }

@@ -53,6 +53,9 @@ export interface AttachRequest {
     | //
     /** Asks for a full snapshot after a delta that left a gap. */
     { $case: "snapshotWanted"; value: SnapshotWanted }
+    | //
+    /** Answer to gossip that is older than what a registry signed for this agent, at most once in 5 s. */
+    { $case: "evidence"; value: Evidence }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -203,6 +206,16 @@ export interface ProxyInfo {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * What a registry signed about a list as of `stamp`. The list itself does not matter: a store that has not reached the stamp was
+ * restored from an older backup.
+ */
+export interface Evidence {
+  stamp?: Stamp | undefined;
+  statement: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 export interface SnapshotWanted {
   have?: Stamp | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -318,6 +331,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "snapshotWanted":
         SnapshotWanted.encode(message.kind.value, writer.uint32(66).fork()).join();
         break;
+      case "evidence":
+        Evidence.encode(message.kind.value, writer.uint32(74).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -407,6 +423,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.kind = { $case: "snapshotWanted", value: SnapshotWanted.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.kind = { $case: "evidence", value: Evidence.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -478,6 +502,12 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "snapshotWanted": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "snapshotWanted", value: SnapshotWanted.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "evidence": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "evidence", value: Evidence.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -2165,6 +2195,89 @@ export const ProxyInfo: MessageFns<ProxyInfo> = {
       : 0n;
     message.state = object.state ?? 0;
     message.generation = object.generation ?? 0;
+    return message;
+  },
+};
+
+function createBaseEvidence(): Evidence {
+  return { stamp: undefined, statement: "", _unknownFields: {} };
+}
+
+export const Evidence: MessageFns<Evidence> = {
+  encode(message: Evidence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stamp !== undefined) {
+      Stamp.encode(message.stamp, writer.uint32(10).fork()).join();
+    }
+    if (message.statement !== "") {
+      writer.uint32(18).string(message.statement);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Evidence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvidence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.stamp = Stamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.statement = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Evidence>, I>>(base?: I): Evidence {
+    return Evidence.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Evidence>, I>>(object: I): Evidence {
+    const message = createBaseEvidence();
+    message.stamp = (object.stamp !== undefined && object.stamp !== null) ? Stamp.fromPartial(object.stamp) : undefined;
+    message.statement = object.statement ?? "";
     return message;
   },
 };
