@@ -9,30 +9,13 @@ import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { joinByToken, renewIdentity } from './enrolment.ts';
 import { readIdentityFolder } from './identity-folder.ts';
+import { countCopies } from './testing/copy-counter.ts';
 import { DOMAIN, EnrolmentStandIn } from './testing/enrolment-stand-in.ts';
 
 const KILLS = 25;
 /** Kills come at moments of so many renewals, so that every step of one is hit in the end. */
 const RENEWALS_SPANNED = 4;
 const DEADLINE_MS = 30_000;
-
-/** What the registry's record would say of renewals: docs/ARCHITECTURE.md, "Renewal". */
-class Record {
-  #newest: string;
-  #previous = '';
-
-  constructor(key: string) {
-    this.#newest = key;
-  }
-
-  /** Whether a registry would take the renewal for one with a copied key. */
-  isCopied(shown: string, requested: string): boolean {
-    const isRepeat = shown === this.#previous && requested === this.#newest;
-    if (shown !== this.#newest && !isRepeat) return true;
-    if (!isRepeat) [this.#previous, this.#newest] = [this.#newest, requested];
-    return false;
-  }
-}
 
 function startRenewer(directory: string): ChildProcess {
   return fork(new URL('./testing/renewer.ts', import.meta.url), [directory], { stdio: 'ignore' });
@@ -64,13 +47,7 @@ test(
       const as = { role: 'agent', name: 'a1' } as const;
       const addresses = [registry.address];
       await joinByToken({ directory, addresses, domain: DOMAIN, token: registry.token(), as });
-      const record = new Record(registry.seen[0]?.requestedKey ?? '');
-      let copied = 0;
-      registry.reply = (granted) => {
-        const seen = registry.seen.at(-1);
-        if (seen === undefined || record.isCopied(seen.shownKey, seen.requestedKey)) copied += 1;
-        return { status: 200, json: granted };
-      };
+      const copied = countCopies(registry);
       const longestMs = RENEWALS_SPANNED * (await renewalMs(directory, registry));
       for (let kill = 0; kill < KILLS; kill += 1) {
         const child = startRenewer(directory);
@@ -82,7 +59,7 @@ test(
         readIdentityFolder(directory);
       }
       await renewIdentity(directory, addresses);
-      assert.equal(copied, 0);
+      assert.equal(copied(), 0);
       assert.ok(registry.seen.length > KILLS / 2);
       assert.ok(!readdirSync(directory).includes('next-key.pem'));
       context.diagnostic(`${KILLS} kills, ${registry.seen.length - 1} renewals`);
