@@ -1,6 +1,5 @@
-import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import type { ClientDuplexStream, MethodDefinition, Server } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
-import type { MethodBinding } from './handlers.ts';
 
 /** PEM texts of one process's credentials. Never logged. */
 export interface TlsMaterial {
@@ -145,6 +144,21 @@ export interface ServerFault {
   /** Full method name for a handler, otherwise the address of the peer. A refresh is one that proved nothing. */
   readonly where: string;
   readonly cause: unknown;
+}
+
+/** What the server gives to its handlers' bindings. */
+export interface HandlerContext {
+  readonly maxMessageBytes: number;
+  readonly queueLimitBytes: number;
+  readonly onFault: (fault: ServerFault) => void;
+}
+
+/** One method with its handler, for ServerOptions.services. Methods without a binding answer UNIMPLEMENTED. */
+export interface MethodBinding {
+  /** `/package.Service/Method` */
+  readonly path: string;
+  /** False when the method has a handler already. */
+  bind(server: Server, context: HandlerContext): boolean;
 }
 
 /**

@@ -7,7 +7,7 @@ import type {
   ServerDuplexStream,
   ServerUnaryCall,
 } from '@grpc/grpc-js';
-import type { MessageStream, ServerFault, StreamPeer } from './api.ts';
+import type { HandlerContext, MessageStream, MethodBinding, StreamPeer } from './api.ts';
 import { StatusError } from './errors.ts';
 import { ByteCountedStream } from './message-stream.ts';
 import { admittedPeerOf, failCall, serverSide } from './server-stream.ts';
@@ -16,21 +16,6 @@ import { admittedPeerOf, failCall, serverSide } from './server-stream.ts';
  * Handlers as async functions, with one funnel for what they throw: a StatusError keeps its code and detail; anything
  * else is reported through `onFault` and hidden from the peer as INTERNAL. (grpc-js catches synchronous throws only.)
  */
-
-/** What the server gives to its handlers' bindings. */
-export interface HandlerContext {
-  readonly maxMessageBytes: number;
-  readonly queueLimitBytes: number;
-  readonly onFault: (fault: ServerFault) => void;
-}
-
-/** One method with its handler, for ServerOptions.services. Methods without a binding answer UNIMPLEMENTED. */
-export interface MethodBinding {
-  /** `/package.Service/Method` */
-  readonly path: string;
-  /** False when the method has a handler already. */
-  bind(server: Server, context: HandlerContext): boolean;
-}
 
 export interface UnaryContext {
   readonly peer: StreamPeer;

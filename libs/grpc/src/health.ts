@@ -2,8 +2,7 @@ import { status as Status } from '@grpc/grpc-js';
 import { health } from '@xylem/wire';
 import { StatusError } from './errors.ts';
 import { handleServerStream, handleUnary } from './handlers.ts';
-import type { MethodBinding } from './handlers.ts';
-import type { MessageStream } from './api.ts';
+import type { MessageStream, MethodBinding } from './api.ts';
 import { Signal } from './signal.ts';
 
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = health.HealthCheckResponse_ServingStatus;

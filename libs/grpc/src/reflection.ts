@@ -1,8 +1,8 @@
 import { status as Status } from '@grpc/grpc-js';
 import { descriptors, reflection, reflectionAlpha } from '@xylem/wire';
+import type { MethodBinding } from './api.ts';
 import { DescriptorIndex } from './descriptor-index.ts';
 import { handleStream } from './handlers.ts';
-import type { MethodBinding } from './handlers.ts';
 
 /**
  * grpc.reflection, v1 and v1alpha (the two differ in their package only; tools in use speak either). Our files declare

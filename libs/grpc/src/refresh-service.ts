@@ -1,11 +1,10 @@
 import { status as Status } from '@grpc/grpc-js';
 import { ChannelService } from '@xylem/wire';
 import type { channel } from '@xylem/wire';
-import type { LifetimeOptions, ServerFault, TlsSource } from './api.ts';
+import type { LifetimeOptions, MethodBinding, ServerFault, TlsSource } from './api.ts';
 import { acceptProof, makeProof, ProofError } from './channel-proof.ts';
 import { StatusError } from './errors.ts';
 import { handleUnary } from './handlers.ts';
-import type { MethodBinding } from './handlers.ts';
 import { LIFETIME } from './session-life.ts';
 import { SessionPeer } from './session-peer.ts';
 

@@ -1,8 +1,7 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Duplex } from 'node:stream';
-import type { GrpcServer, ServerFault, ServerOptions } from './api.ts';
+import type { GrpcServer, HandlerContext, MethodBinding, ServerFault, ServerOptions } from './api.ts';
 import { addHttp2Options, http2ServerOf } from './grpc-internals.ts';
-import type { HandlerContext, MethodBinding } from './handlers.ts';
 import { Health } from './health.ts';
 import { Listener } from './listener.ts';
 import { DEFAULTS, serverGrpcOptions, serverHttp2Options } from './options.ts';
