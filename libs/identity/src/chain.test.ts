@@ -201,22 +201,17 @@ describe('intermediates', () => {
   });
 
   it('are kept only when they are for the key that was asked with: what was kept before stays', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'xylem-other-key-'));
-    try {
-      const roots = await openRootFolder(directory, { domain: DOMAIN });
-      const { fingerprint, pem } = await roots.create();
-      const path = join(directory, 'intermediate.pem');
-      const sign = (request: string): Promise<string> => roots.signIntermediate(fingerprint, request, HOUR_MS);
-      const first = await renewIntermediate(path, pem, sign);
-      const { request } = await requestFor(await makePrivateKey());
-      await assert.rejects(
-        renewIntermediate(path, pem, () => sign(request)),
-        /signed for another key/,
-      );
-      assert.equal(readIntermediate(path, pem)?.cert, first.cert);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    const roots = await openRootFolder(join(directory, 'other-key'), { domain: DOMAIN });
+    const { fingerprint, pem } = await roots.create();
+    const path = join(directory, 'for-its-key.pem');
+    const sign = (request: string): Promise<string> => roots.signIntermediate(fingerprint, request, HOUR_MS);
+    const first = await renewIntermediate(path, pem, sign);
+    const { request } = await requestFor(await makePrivateKey());
+    await assert.rejects(
+      renewIntermediate(path, pem, () => sign(request)),
+      /signed for another key/,
+    );
+    assert.equal(readIntermediate(path, pem)?.cert, first.cert);
   });
 
   it('are kept only when a trusted root signed them', async () => {
