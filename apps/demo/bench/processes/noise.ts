@@ -32,7 +32,7 @@ const { values } = parseArgs({
   },
 });
 const { 'front-door': frontDoor, tunnel, node } = values;
-const done: Record<string, number> = { bytes: 0, streams: 0, dials: 0, refused: 0, handshakes: 0 };
+const done: Record<string, number> = { bytes: 0, streams: 0, asked: 0, dials: 0, refused: 0, hellos: 0, handshakes: 0 };
 let over = false;
 
 function count(what: string, amount = 1): void {
@@ -70,6 +70,7 @@ async function trickle(): Promise<void> {
 
 async function dialOn(): Promise<void> {
   while (!over) {
+    count('asked');
     try {
       const socket = await openConnect(frontDoor, node);
       socket.destroy();
@@ -84,6 +85,7 @@ async function shakeHands(): Promise<void> {
   const [host = '', port = ''] = tunnel.split(':');
   while (!over) {
     for (let index = 0; index < HANDSHAKES.burst; index += 1) {
+      count('hellos');
       const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false });
       socket.on('error', () => undefined).on('secureConnect', () => count('handshakes'));
       socket.setTimeout(10_000, () => socket.destroy()).resume();
