@@ -27,6 +27,24 @@ const QUICK = { discovery: { backoffMinMs: 1, backoffMaxMs: 20, redialSpreadMs: 
 
 type RawCall = Parameters<Parameters<typeof handleDuplex<Buffer, Buffer>>[1]>[0];
 
+function dialFor(connection: string): Uint8Array {
+  return tunnel.AttachResponse.encode({
+    kind: {
+      $case: 'dialRequest',
+      value: {
+        connection,
+        target: { leaf: 'berlin', node: '_probe', port: 0 },
+        user: '',
+        timeoutMs: 1_000,
+        incarnation: 7n,
+        token: 0n,
+        traceparent: '',
+        grant: '',
+      },
+    },
+  }).finish();
+}
+
 const honest = {
   welcome: tunnel.AttachResponse.encode({
     kind: {
@@ -43,21 +61,7 @@ const honest = {
       },
     },
   }).finish(),
-  dial: tunnel.AttachResponse.encode({
-    kind: {
-      $case: 'dialRequest',
-      value: {
-        connection: 'c1',
-        target: { leaf: 'berlin', node: '_probe', port: 0 },
-        user: '',
-        timeoutMs: 1_000,
-        incarnation: 7n,
-        token: 0n,
-        traceparent: '',
-        grant: '',
-      },
-    },
-  }).finish(),
+  dial: dialFor('c1'),
 };
 
 describe('an agent at a root proxy that sends rubbish', { timeout: 90_000 }, () => {
@@ -129,6 +133,11 @@ describe('an agent at a root proxy that sends rubbish', { timeout: 90_000 }, () 
       agent.log.lines.filter(({ event }) => event === 'internal.error'),
       [],
     );
+  });
+
+  test('A7: survives dials whose connection has a name that no metadata takes', async () => {
+    for (const name of ['', 'a\nb', 'a\0b', '\u{1f600}', 'a b', 'a'.repeat(129)]) await attachWith(dialFor(name), true);
+    (await attached.take('another attach: the agent is alive')).end();
   });
 
   test('A7: survives every malformed frame on Carry, and answers the next probe', async () => {

@@ -130,9 +130,10 @@ for (const restarted of [false, true]) {
         call().unary(AdminService.revoke, { identity: 'leaf/berlin/agent/a1', reason: 'lost' }, DEADLINE_MS),
       );
       const registry = await restore(first);
+      // Issued twice within a second, the certificates may also look like a copy to a store that knows the first only.
       await assert.rejects(
         persistently(() => renewIdentity(thief.directory, addressesOf(registry))),
-        isRefused('revoked'),
+        isRefused('revoked', 'locked'),
       );
       await assert.rejects(
         persistently(() => enrol(t, registry, token, { role: 'agent', name: 'a3' })),

@@ -162,9 +162,14 @@ function readIfThere(path: string): Secret<string> | undefined {
   try {
     return new Secret(readKeyFile(path));
   } catch (error) {
-    if (!existsSync(path)) return undefined;
+    // Not whether it is there now: another process may have put one there since.
+    if (error instanceof KeyFileError && isMissing(error.cause)) return undefined;
     throw error;
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 /** Only that key: another one is that of somebody's request. */

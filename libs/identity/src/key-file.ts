@@ -1,6 +1,7 @@
 import {
   chmodSync,
   closeSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -46,9 +47,8 @@ export function readKeyFile(path: string): string {
 
 /** As `readKeyFile`, for any text that only this user may read. `what` is for the message. */
 export function readSecretText(path: string, what: string): string {
-  const text = read(path);
+  const { text, mode, uid } = readWithOwner(path);
   if (process.platform === 'win32') return text;
-  const { mode, uid } = statSync(path);
   const ownUid = process.getuid?.() ?? 0;
   const allowed = uid === 0 && ownUid !== 0 ? GROUP_READ : 0;
   if ((mode & GROUP_OR_WORLD & ~allowed) !== 0) {
@@ -102,6 +102,20 @@ function read(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     throw new KeyFileError(path, `cannot be read: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Of one and the same file, also when another process replaces or removes it meanwhile. */
+function readWithOwner(path: string): { readonly text: string; readonly mode: number; readonly uid: number } {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(path, 'r');
+    const { mode, uid } = fstatSync(descriptor);
+    return { text: readFileSync(descriptor, 'utf8'), mode, uid };
+  } catch (error) {
+    throw new KeyFileError(path, `cannot be read: ${reasonOf(error)}`, { cause: error });
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
   }
 }
 

@@ -119,14 +119,22 @@ function decodeKind(kind: FrameKind, bytes: Uint8Array): NonNullable<Frame['kind
     case 'data':
       return { $case: 'data', value: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) };
     case 'end':
-      return { $case: 'end', value: End.decode(bytes) };
+      return { $case: 'end', value: decodeWhole(End, bytes) };
     case 'reset':
-      return { $case: 'reset', value: Reset.decode(bytes) };
+      return { $case: 'reset', value: decodeWhole(Reset, bytes) };
     case 'outcome':
-      return { $case: 'outcome', value: Outcome.decode(bytes) };
+      return { $case: 'outcome', value: decodeWhole(Outcome, bytes) };
     case 'open':
-      return { $case: 'open', value: Open.decode(bytes) };
+      return { $case: 'open', value: decodeWhole(Open, bytes) };
   }
+}
+
+/** The generated decoders stop without a word at field number 0 and at an end-group tag. */
+function decodeWhole<T>(message: { decode(reader: BinaryReader, length: number): T }, bytes: Uint8Array): T {
+  const reader = new BinaryReader(bytes);
+  const value = message.decode(reader, bytes.length);
+  if (reader.pos !== reader.len) throw new FrameDecodeError('a message ends before its bytes do');
+  return value;
 }
 
 function asDecodeError(error: unknown): FrameDecodeError {

@@ -38,7 +38,8 @@ type Refusal = {
 /** Budget of a dial whose request names none, and the greatest one. */
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_TIMEOUT_MS = 60_000;
-const CONNECTION_ID_LIMIT = 128;
+/** Visible ASCII: it goes into metadata, which takes nothing else. A dial that names its connection otherwise cannot be answered. */
+const CONNECTION_ID = /^[\x21-\x7e]{1,128}$/;
 /** Probes answered at once; a root proxy sends one at a time. */
 const MAX_PROBES = 4;
 
@@ -69,7 +70,7 @@ export class TunnelConnections {
   /** Dials once and opens Carry with the outcome. A connection that is known already is not dialled again (FAULTS.md S7). */
   dial(request: tunnel.DialRequest): void {
     const { connection } = request;
-    if (connection === '' || connection.length > CONNECTION_ID_LIMIT || this.#aborted) return;
+    if (!CONNECTION_ID.test(connection) || this.#aborted) return;
     if (request.target?.node === PROBE_NODE) return this.#answerProbe(connection);
     if (this.#dialling.has(connection) || this.#open.has(connection)) {
       return this.#ports.telemetry.replayed(request, this.#proxy);
